@@ -1,0 +1,2 @@
+//! The `harrier` binary: command line, printer, signals, wiring. It holds no logic.
+fn main() {}

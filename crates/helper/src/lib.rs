@@ -1,0 +1,1 @@
+//! git, archives, artifacts and caches for a job

@@ -1,0 +1,1 @@
+//! The local host: a pipeline of the repository one stands in

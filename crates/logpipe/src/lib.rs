@@ -1,0 +1,8 @@
+//! The job log: bytes in, bytes out. Frames of raw output become the bytes the server stores.
+//!
+//! Called by the engine's log task, by the supervisor (frames only) and by benchmarks. It must never know HTTP
+//! and never use `tracing`: a job's output is data.
+
+mod frame;
+
+pub use frame::{DamagedFrame, Frame, FrameKind, FrameReader, MAX_FRAME, encode};

@@ -1,0 +1,1 @@
+//! The .gitlab-ci.yml language and the scheduler

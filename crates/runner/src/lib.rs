@@ -1,0 +1,1 @@
+//! The runner host: polling, slots, reload, drain, recovery

@@ -1,0 +1,1 @@
+//! What survives a crash: job journal, log spool, ledger

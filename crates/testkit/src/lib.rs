@@ -1,0 +1,1 @@
+//! A fake GitLab, throw-away repositories and a fake session for tests
