@@ -85,6 +85,8 @@ pub struct JobIdentity {
 pub struct RunnerLabel {
     /// Program name and version as the log shows them, e.g. `gitlab-runner 19.4.0 (abc)`.
     pub program: String,
+    /// `User-Agent` of the helper's requests and of git's, e.g. `gitlab-runner 19.4.0 linux/amd64`.
+    pub user_agent: String,
     /// `name` of the entry.
     pub name: String,
     /// Short token.
@@ -258,7 +260,7 @@ impl JobPlan {
             job_id: self.job.id,
             job_token: self.job.token.clone(),
             shell: self.shell,
-            user_agent: self.runner.program.clone(),
+            user_agent: self.runner.user_agent.clone(),
         }
     }
 }

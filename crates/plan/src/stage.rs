@@ -1,6 +1,7 @@
 //! Stages as data. A stage has a name, a place to run and a list of operations; two renderers carry it out: the
 //! native helper (`harrier-helper`) and shell text.
 
+use crate::HeaderLine;
 use harrier_base::{Secret, exposed};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -127,6 +128,32 @@ pub enum Op {
     Cleanup(Cleanup),
     /// A user's script, run by the shell.
     Script(Script),
+    /// Print a line: something the log must say in this stage, such as a cache key that was cleaned.
+    Say(HeaderLine),
+    /// The stage cannot be carried out at all: see [`StagePlan::fault`]. Whoever comes to it prints the message as an
+    /// error and fails.
+    Fail(String),
+}
+
+impl StagePlan {
+    /// Why the stage must not be started: the job's settings for it make no sense. The job fails with
+    /// `runner_system_failure` and this message, as when GitLab Runner cannot make a stage's script (`runner-api.md`
+    /// §4.9, §14.2).
+    pub fn fault(&self) -> Option<&str> {
+        self.ops.iter().find_map(|op| match op {
+            Op::Fail(message) => Some(message.as_str()),
+            Op::Prepare
+            | Op::Sources(_)
+            | Op::ClearWorktree
+            | Op::RestoreCache(_)
+            | Op::SaveCache(_)
+            | Op::DownloadArtifacts(_)
+            | Op::UploadArtifacts(_)
+            | Op::Cleanup(_)
+            | Op::Script(_)
+            | Op::Say(_) => None,
+        })
+    }
 }
 
 /// A user's script (`executors.md` §3.1).
@@ -234,7 +261,7 @@ pub struct CacheOp {
     pub keys: Vec<String>,
     /// What the log calls the first key.
     pub human_key: String,
-    /// Globs relative to the project directory.
+    /// Globs relative to the project directory, as the payload has them; the helper expands variables in them.
     pub paths: Vec<String>,
     /// Add untracked files.
     pub untracked: bool,
@@ -267,9 +294,10 @@ pub struct ArtifactDownload {
 /// One upload (`executors.md` §6.1).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ArtifactUpload {
-    /// Base name; variables are expanded, `/` parts dropped by the helper.
+    /// Base name as the payload has it; the helper expands it with the job's environment (env file included) and drops
+    /// its directory part.
     pub name: String,
-    /// Globs relative to the project directory.
+    /// Globs relative to the project directory, as the payload has them; the helper expands variables in them.
     pub paths: Vec<String>,
     /// Globs.
     pub exclude: Vec<String>,
