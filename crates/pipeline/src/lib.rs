@@ -1,1 +1,19 @@
-//! The .gitlab-ci.yml language and the scheduler
+//! The `.gitlab-ci.yml` language (`ci-yaml.md`) and the scheduler of its pipelines.
+//!
+//! [`compile`] turns texts into a [`Pipeline`] and diagnostics; [`Scheduler`] says what to run when;
+//! [`payload::job_payload`] makes what a runner gets. Called by the local host and the coordinator. Everything here
+//! is pure: included files, facts and variables are given, and there is no clock, no environment and no file access.
+
+mod context;
+mod diagnostic;
+mod pipeline;
+pub mod schedule;
+mod source;
+mod status;
+
+pub use context::{Context, RunKind};
+pub use diagnostic::{Diagnostic, Note, Place, Severity, render};
+pub use pipeline::*;
+pub use schedule::{Action, Event, Outcome, Scheduler};
+pub use source::{FetchError, FileId, IncludeSource, SourceFile, Sources};
+pub use status::{Status, StatusSet};

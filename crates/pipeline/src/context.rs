@@ -1,0 +1,39 @@
+//! What the compiler is told about the pipeline to be made: its source, the variables that exist before any job,
+//! and what changed. Filled by the local host or the coordinator.
+
+use harrier_base::Variable;
+
+/// Facts for one compilation. All of it is given; nothing is looked up.
+#[derive(Clone, Default)]
+pub struct Context {
+    /// What the pipeline runs for: branch, tag or merge request, and by which trigger.
+    pub run: RunKind,
+    /// The predefined variables that exist before any job ([`crate::predefined::pipeline_variables`]).
+    pub predefined: Vec<Variable>,
+    /// Instance, group and project variables, lowest first.
+    pub project: Vec<Variable>,
+    /// Variables of the run itself (trigger, schedule, `--variable`), the highest rank (`ci-yaml.md` §9.2).
+    pub pipeline: Vec<Variable>,
+    /// The files changed by the push; `None` if there is no push information, which makes every
+    /// `rules:changes` true (§12.3).
+    pub changes: Option<Vec<String>>,
+}
+
+/// What starts the pipeline and on which kind of ref (`ci-yaml.md` §13).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunKind {
+    /// `CI_PIPELINE_SOURCE`: `push`, `web`, `schedule`, `merge_request_event`, …
+    pub source: String,
+    /// Branch or tag name.
+    pub git_ref: String,
+    /// The ref is a tag.
+    pub tag: bool,
+    /// `group/project`, for `only: refs: [name@group/project]`.
+    pub project_path: String,
+}
+
+impl Default for RunKind {
+    fn default() -> Self {
+        Self { source: "push".into(), git_ref: "main".into(), tag: false, project_path: String::new() }
+    }
+}
