@@ -5,8 +5,8 @@ pub fn short_token(token: &str) -> &str {
     let partition = |rest: &'_ str| -> usize {
         if ["t1_", "t2_", "t3_"].iter().any(|p| rest.starts_with(p)) { 3 } else { 0 }
     };
-    let skip = if token.starts_with("glrt-") {
-        5 + partition(&token[5..])
+    let skip = if let Some(rest) = token.strip_prefix("glrt-") {
+        5 + partition(rest)
     } else if token.starts_with("glrtr-") || token.starts_with("glcbt-") {
         6
     } else if token.starts_with("GR")
