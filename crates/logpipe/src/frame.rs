@@ -81,6 +81,24 @@ pub struct DamagedFrame {
     pub offset: u64,
 }
 
+/// How many of `bytes`, which start at a frame, are whole frames; the rest is the begin of one. Only headers are
+/// looked at, so walking a log is cheap.
+pub fn whole_frames(bytes: &[u8]) -> Result<usize, DamagedFrame> {
+    let mut at = 0;
+    loop {
+        let rest = &bytes[at..];
+        let Some(head) = rest.get(..HEAD) else { return Ok(at) };
+        let length = u32::from_le_bytes([head[2], head[3], head[4], head[5]]) as usize;
+        if FrameKind::from_byte(head[0]).is_none() || length > MAX_FRAME {
+            return Err(DamagedFrame { offset: at as u64 });
+        }
+        if rest.len() < HEAD + length {
+            return Ok(at);
+        }
+        at += HEAD + length;
+    }
+}
+
 /// Takes bytes in any split and gives whole frames.
 #[derive(Default)]
 pub struct FrameReader {
@@ -152,6 +170,20 @@ mod tests {
             assert_eq!(frames[3].bytes, b"xxx");
             assert_eq!(reader.consumed(), file.len() as u64);
         }
+    }
+
+    #[test]
+    fn whole_frames_stop_at_a_torn_one() {
+        let mut file = Vec::new();
+        encode(FrameKind::Stdout, 1, Timestamp(5), b"hello", &mut file);
+        let border = file.len();
+        encode(FrameKind::Stderr, 1, Timestamp(6), b"world", &mut file);
+        for cut in border..file.len() {
+            assert_eq!(whole_frames(&file[..cut]), Ok(border));
+        }
+        assert_eq!(whole_frames(&file), Ok(file.len()));
+        file[border] = 77;
+        assert_eq!(whole_frames(&file), Err(DamagedFrame { offset: border as u64 }));
     }
 
     #[test]

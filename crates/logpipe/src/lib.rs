@@ -5,4 +5,4 @@
 
 mod frame;
 
-pub use frame::{DamagedFrame, Frame, FrameKind, FrameReader, MAX_FRAME, encode};
+pub use frame::{DamagedFrame, Frame, FrameKind, FrameReader, MAX_FRAME, encode, whole_frames};
