@@ -4,10 +4,28 @@
 //! Called by the runner host and the local host; read by the engine, the executors and the helper.
 //! It must never run anything, sleep, or look at the machine.
 
+mod artifacts;
+mod caches;
+mod dirs;
 mod facts;
+mod flags;
+mod git_url;
 mod job_plan;
+mod limits;
+mod masks;
+mod plan;
+mod refuse;
+#[cfg(test)]
+mod samples;
+mod scripts;
+mod settings;
+mod shell_text;
+mod sources;
 mod stage;
+mod variables;
 
+pub use dirs::DirsError;
 pub use facts::*;
 pub use job_plan::*;
+pub use plan::{PlanError, plan_job};
 pub use stage::*;

@@ -1,0 +1,216 @@
+//! Every feature flag of `executors.md` §8 in one table, and how its value is found: `config.toml` wins over a job
+//! variable, a job variable over the default. Used by planning alone; nothing after it reads a flag.
+
+use harrier_base::{Variable, Variables};
+use std::collections::BTreeMap;
+
+macro_rules! flags {
+    ($($variant:ident $name:literal $default:literal $(, $kind:ident)?;)*) => {
+        /// One feature flag.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Flag { $($variant),* }
+
+        /// Name, default, and whether only `config.toml` may set it.
+        const TABLE: &[(Flag, &str, bool, bool)] =
+            &[$((Flag::$variant, $name, $default, flags!(@config_only $($kind)?))),*];
+    };
+    (@config_only config_only) => { true };
+    (@config_only) => { false };
+}
+
+flags! {
+    NetworkPerBuild "FF_NETWORK_PER_BUILD" false;
+    UseLegacyKubernetesExecutionStrategy "FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY" false;
+    UseDirectDownload "FF_USE_DIRECT_DOWNLOAD" true;
+    UseFastzip "FF_USE_FASTZIP" true;
+    DisableUmaskForDockerExecutor "FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR" false;
+    EnableBashExitCodeCheck "FF_ENABLE_BASH_EXIT_CODE_CHECK" false;
+    UseWindowsLegacyProcessStrategy "FF_USE_WINDOWS_LEGACY_PROCESS_STRATEGY" false;
+    UseLegacyBashEval "FF_USE_LEGACY_BASH_EVAL" false;
+    UsePowershellPathResolver "FF_USE_POWERSHELL_PATH_RESOLVER" false;
+    UseDynamicTraceForceSendInterval "FF_USE_DYNAMIC_TRACE_FORCE_SEND_INTERVAL" false;
+    ScriptSections "FF_SCRIPT_SECTIONS" false;
+    EnableJobCleanup "FF_ENABLE_JOB_CLEANUP" false;
+    KubernetesHonorEntrypoint "FF_KUBERNETES_HONOR_ENTRYPOINT" false;
+    PosixlyCorrectEscapes "FF_POSIXLY_CORRECT_ESCAPES" false;
+    ResolveFullTlsChain "FF_RESOLVE_FULL_TLS_CHAIN" false, config_only;
+    DisablePowershellStdin "FF_DISABLE_POWERSHELL_STDIN" false;
+    UsePodActiveDeadlineSeconds "FF_USE_POD_ACTIVE_DEADLINE_SECONDS" true;
+    UseAdvancedPodSpecConfiguration "FF_USE_ADVANCED_POD_SPEC_CONFIGURATION" false;
+    SecretResolvingFailsIfMissing "FF_SECRET_RESOLVING_FAILS_IF_MISSING" true;
+    PrintPodEvents "FF_PRINT_POD_EVENTS" false;
+    UseGitBundleUris "FF_USE_GIT_BUNDLE_URIS" true;
+    UseGitNativeClone "FF_USE_GIT_NATIVE_CLONE" false;
+    UseDumbInitWithKubernetesExecutor "FF_USE_DUMB_INIT_WITH_KUBERNETES_EXECUTOR" false;
+    UseInitWithDockerExecutor "FF_USE_INIT_WITH_DOCKER_EXECUTOR" false;
+    LogImagesConfiguredForJob "FF_LOG_IMAGES_CONFIGURED_FOR_JOB" false;
+    UseDockerAutoscalerDialStdio "FF_USE_DOCKER_AUTOSCALER_DIAL_STDIO" true;
+    CleanUpFailedCacheExtract "FF_CLEAN_UP_FAILED_CACHE_EXTRACT" false;
+    UseWindowsJobObject "FF_USE_WINDOWS_JOB_OBJECT" false;
+    Timestamps "FF_TIMESTAMPS" true;
+    DisableAutomaticTokenRotation "FF_DISABLE_AUTOMATIC_TOKEN_ROTATION" false;
+    UseLegacyGcsCacheAdapter "FF_USE_LEGACY_GCS_CACHE_ADAPTER" false;
+    DisableUmaskForKubernetesExecutor "FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR" false;
+    UseLegacyS3CacheAdapter "FF_USE_LEGACY_S3_CACHE_ADAPTER" false;
+    GitUrlsWithoutTokens "FF_GIT_URLS_WITHOUT_TOKENS" false;
+    WaitForPodToBeReachable "FF_WAIT_FOR_POD_TO_BE_REACHABLE" false;
+    MaskAllDefaultTokens "FF_MASK_ALL_DEFAULT_TOKENS" true;
+    ExportHighCardinalityMetrics "FF_EXPORT_HIGH_CARDINALITY_METRICS" false;
+    UseFleetingAcquireHeartbeats "FF_USE_FLEETING_ACQUIRE_HEARTBEATS" false;
+    UseExponentialBackoffStageRetry "FF_USE_EXPONENTIAL_BACKOFF_STAGE_RETRY" true;
+    UseAdaptiveRequestConcurrency "FF_USE_ADAPTIVE_REQUEST_CONCURRENCY" true;
+    UseGitalyCorrelationId "FF_USE_GITALY_CORRELATION_ID" true;
+    UseGitProactiveAuth "FF_USE_GIT_PROACTIVE_AUTH" false;
+    HashCacheKeys "FF_HASH_CACHE_KEYS" false;
+    EnableJobInputsInterpolation "FF_ENABLE_JOB_INPUTS_INTERPOLATION" true;
+    UseJobRouter "FF_USE_JOB_ROUTER" false;
+    ScriptToStepMigration "FF_SCRIPT_TO_STEP_MIGRATION" false;
+    UseParallelCacheTransfer "FF_USE_PARALLEL_CACHE_TRANSFER" false;
+    UseParallelArtifactTransfer "FF_USE_PARALLEL_ARTIFACT_TRANSFER" false;
+    Concrete "FF_CONCRETE" false;
+    SuspendableEnvironments "FF_SUSPENDABLE_ENVIRONMENTS" false;
+    UseNativeContainerStop "FF_USE_NATIVE_CONTAINER_STOP" false;
+}
+
+/// Every flag with the value that holds for one job, in the order of the table.
+pub(crate) struct Flags(Vec<bool>);
+
+impl Flags {
+    /// Finds the values. `warnings` gains a line for each job variable that is not a boolean.
+    pub fn resolve(config: &BTreeMap<String, bool>, job: &Variables, warnings: &mut Vec<String>) -> Self {
+        Self(
+            TABLE
+                .iter()
+                .map(|&(_, name, default, config_only)| {
+                    if let Some(&set) = config.get(name) {
+                        return set;
+                    }
+                    let given = if config_only { None } else { job.value(name) };
+                    match given {
+                        None | Some("") => default,
+                        Some(text) => parse_bool(text).unwrap_or_else(|| {
+                            warnings.push(format!(
+                                "{name}: expected a boolean, got {text:?}, using the default value {default}"
+                            ));
+                            default
+                        }),
+                    }
+                })
+                .collect(),
+        )
+    }
+
+    /// Whether `flag` is on.
+    pub fn on(&self, flag: Flag) -> bool {
+        // The table holds every variant in the order of declaration: the macro makes both from one list.
+        self.0[flag as usize]
+    }
+
+    /// The flags as variables (`executors.md` §2.1, item 1).
+    pub fn variables(&self) -> impl Iterator<Item = Variable> {
+        TABLE.iter().zip(&self.0).map(|((_, name, ..), on)| Variable::public(*name, on.to_string()))
+    }
+
+    /// The header line, when a flag differs from its default (`runner-api.md` §15.6).
+    pub fn header_line(&self) -> Option<String> {
+        let changed: Vec<String> = TABLE
+            .iter()
+            .zip(&self.0)
+            .filter(|((_, _, default, _), on)| default != *on)
+            .map(|((_, name, ..), on)| format!("{name}:{on}"))
+            .collect();
+        (!changed.is_empty()).then(|| format!("  feature flags: {}", changed.join(", ")))
+    }
+}
+
+/// Whether `name` is a flag: job variables of such a name are replaced by the resolved value.
+pub(crate) fn is_flag(name: &str) -> bool {
+    name.starts_with("FF_") && TABLE.iter().any(|(_, known, ..)| *known == name)
+}
+
+/// What Go's `strconv.ParseBool` takes.
+pub(crate) fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executors_8_config_beats_job_variable_beats_default() {
+        let off = Some(false);
+        let on = Some(true);
+        for (config, job, want, warned) in [
+            (None, None, true, false),
+            (None, Some("false"), false, false),
+            (None, Some("0"), false, false),
+            (None, Some(""), true, false),
+            (None, Some("nope"), true, true),
+            (off, Some("true"), false, false),
+            (on, Some("false"), true, false),
+            (off, Some("nope"), false, false),
+        ] {
+            let config: BTreeMap<String, bool> =
+                config.map(|value| ("FF_TIMESTAMPS".to_owned(), value)).into_iter().collect();
+            let job: Variables = job.map(|v| Variable::public("FF_TIMESTAMPS", v)).into_iter().collect();
+            let mut warnings = Vec::new();
+            let flags = Flags::resolve(&config, &job, &mut warnings);
+            assert_eq!(flags.on(Flag::Timestamps), want);
+            assert_eq!(!warnings.is_empty(), warned);
+        }
+    }
+
+    #[test]
+    fn executors_8_table_is_whole_and_in_order() {
+        assert_eq!(TABLE.len(), 51);
+        for (at, (flag, name, ..)) in TABLE.iter().enumerate() {
+            assert_eq!(*flag as usize, at, "{name}");
+            assert!(is_flag(name));
+        }
+        let on: Vec<&str> = TABLE.iter().filter(|(_, _, default, _)| *default).map(|(_, n, ..)| *n).collect();
+        assert_eq!(
+            on,
+            [
+                "FF_USE_DIRECT_DOWNLOAD",
+                "FF_USE_FASTZIP",
+                "FF_USE_POD_ACTIVE_DEADLINE_SECONDS",
+                "FF_SECRET_RESOLVING_FAILS_IF_MISSING",
+                "FF_USE_GIT_BUNDLE_URIS",
+                "FF_USE_DOCKER_AUTOSCALER_DIAL_STDIO",
+                "FF_TIMESTAMPS",
+                "FF_MASK_ALL_DEFAULT_TOKENS",
+                "FF_USE_EXPONENTIAL_BACKOFF_STAGE_RETRY",
+                "FF_USE_ADAPTIVE_REQUEST_CONCURRENCY",
+                "FF_USE_GITALY_CORRELATION_ID",
+                "FF_ENABLE_JOB_INPUTS_INTERPOLATION",
+            ]
+        );
+        assert!(!is_flag("FF_OF_MY_OWN"));
+    }
+
+    #[test]
+    fn executors_8_full_tls_chain_only_from_config() {
+        let job: Variables = [Variable::public("FF_RESOLVE_FULL_TLS_CHAIN", "true")].into_iter().collect();
+        let flags = Flags::resolve(&BTreeMap::new(), &job, &mut Vec::new());
+        assert!(!flags.on(Flag::ResolveFullTlsChain));
+    }
+
+    #[test]
+    fn runner_api_15_6_header_line_only_when_a_flag_differs() {
+        let none = Flags::resolve(&BTreeMap::new(), &Variables::new(), &mut Vec::new());
+        assert_eq!(none.header_line(), None);
+        let job = [Variable::public("FF_SCRIPT_SECTIONS", "1"), Variable::public("FF_TIMESTAMPS", "false")]
+            .into_iter()
+            .collect();
+        let some = Flags::resolve(&BTreeMap::new(), &job, &mut Vec::new());
+        assert_eq!(
+            some.header_line().as_deref(),
+            Some("  feature flags: FF_SCRIPT_SECTIONS:true, FF_TIMESTAMPS:false")
+        );
+    }
+}
