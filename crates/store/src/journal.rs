@@ -3,6 +3,7 @@
 //! the writer is as if it had never been written.
 
 use crate::{JobDir, StoreError, files};
+use harrier_base::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs::File;
@@ -19,6 +20,8 @@ pub enum Entry {
         boot_id: String,
         /// Who accepted it.
         runner_pid: u32,
+        /// When; the job's time limit counts from here.
+        started_at: Timestamp,
         /// What else the host wants to know again.
         #[serde(default)]
         host: Value,
@@ -38,7 +41,7 @@ pub enum Entry {
         /// Its key.
         key: String,
         /// How.
-        exit: Value,
+        end: Value,
     },
     /// It is known how the job ended.
     Verdict {
@@ -116,10 +119,10 @@ mod tests {
 
     fn sample() -> Vec<Entry> {
         vec![
-            Entry::Admitted { boot_id: "b".into(), runner_pid: 3, host: Value::Null },
+            Entry::Admitted { boot_id: "b".into(), runner_pid: 3, started_at: Timestamp(5), host: Value::Null },
             Entry::Opened { ticket: serde_json::json!({"marker": "m"}) },
             Entry::StageStarting { key: "1-prepare_script".into() },
-            Entry::StageEnded { key: "1-prepare_script".into(), exit: serde_json::json!({"code": 0}) },
+            Entry::StageEnded { key: "1-prepare_script".into(), end: serde_json::json!({"code": 0}) },
             Entry::Verdict { outcome: Value::Null },
             Entry::Acked { offset: 9 },
             Entry::Reported,
