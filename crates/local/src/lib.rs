@@ -1,1 +1,22 @@
-//! The local host: a pipeline of the repository one stands in
+//! The local host: the pipeline of the repository one stands in.
+//!
+//! Called by `harrier run`. It finds the repository and what git knows of it, takes a snapshot of the work tree, has the
+//! configuration compiled, and drives the scheduler: each job becomes a `JobPayload` and from there takes the same road as
+//! a job of a server. It must never do anything to a job after the payload that the runner host does not do, and never name a
+//! concrete executor.
+
+mod dotenv;
+mod events;
+mod git;
+mod repository;
+mod selection;
+mod snapshot;
+mod state;
+
+pub use dotenv::DotenvError;
+pub use events::*;
+pub use git::GitError;
+pub use repository::{Commit, GitFacts, Head, Person, Repository, RepositoryError};
+pub use selection::{Chosen, Selection, SelectionError, choose};
+pub use snapshot::{Snapshot, SnapshotError, Staged, stage};
+pub use state::{KeptError, State, StateError};

@@ -1,0 +1,393 @@
+//! The three views of a local run: live on a terminal, plain lines for pipes, JSON for tools. Each takes the
+//! host's events in order and writes to standard output.
+
+use super::words::{self, Colour, Paint};
+use harrier_local::{Ended, Event, JobName, JobState, Started};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+/// Time between two pictures of the spinner.
+pub const TICK: Duration = Duration::from_millis(100);
+
+const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+
+/// Shows a run.
+pub trait View {
+    /// Something happened.
+    fn event(&mut self, event: &Event) -> io::Result<()>;
+
+    /// Time went by; only the live view cares.
+    fn tick(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Whether [`View::tick`] is wanted.
+    fn ticks(&self) -> bool {
+        false
+    }
+}
+
+/// `[job] line`
+pub struct Plain<W> {
+    out: W,
+    paint: Paint,
+    jobs: Vec<JobName>,
+    width: usize,
+}
+
+impl<W: Write> Plain<W> {
+    /// Writes to `out`.
+    pub fn new(out: W, paint: Paint) -> Self {
+        Self { out, paint, jobs: Vec::new(), width: 0 }
+    }
+
+    fn prefix(&self, job: usize) -> String {
+        let name = format!("[{}]", self.jobs.get(job).map_or("?", |j| j.name.as_str()));
+        self.paint.on(Colour::Blue, &words::pad(&name, self.width + 2))
+    }
+}
+
+impl<W: Write> View for Plain<W> {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        match event {
+            Event::Started(started) => {
+                self.jobs.clone_from(&started.jobs);
+                self.width = started.jobs.iter().map(|j| words::width(&j.name)).max().unwrap_or(0);
+                writeln!(self.out, "{}", headline(started, self.paint))?;
+            }
+            Event::Job { job, state } => {
+                let said = match state {
+                    JobState::Created | JobState::Pending | JobState::Running { attempt: 1 } => return Ok(()),
+                    other => words::state(other),
+                };
+                let (sign, colour, text, took) = said;
+                let took = took.map(|t| format!(" in {}", words::time(t))).unwrap_or_default();
+                writeln!(
+                    self.out,
+                    "{} {}",
+                    self.prefix(*job),
+                    self.paint.on(colour, &format!("{sign} {text}{took}"))
+                )?;
+            }
+            Event::Log { job, bytes } => {
+                let prefix = self.prefix(*job);
+                for line in bytes.split_inclusive(|b| *b == b'\n') {
+                    writeln!(self.out, "{prefix} {}", words::log_line(line, self.paint))?;
+                }
+            }
+            Event::Notice(text) => writeln!(self.out, "{}", self.paint.on(Colour::Yellow, text))?,
+            Event::Ended(ended) => {
+                writeln!(self.out)?;
+                write!(self.out, "{}", words::table(&self.jobs, ended, self.paint))?;
+            }
+        }
+        self.out.flush()
+    }
+}
+
+/// One line a job: those that ended stay above, those that run are drawn anew below.
+pub struct Live<W> {
+    out: W,
+    paint: Paint,
+    jobs: Vec<JobName>,
+    width: usize,
+    running: BTreeMap<usize, RunningJob>,
+    done: usize,
+    drawn: usize,
+    step: usize,
+    size: fn() -> (usize, usize),
+}
+
+struct RunningJob {
+    since: Instant,
+    canceling: bool,
+    last: String,
+}
+
+impl<W: Write> Live<W> {
+    /// Draws on `out`, a terminal; `size` tells its columns and rows.
+    pub fn new(out: W, paint: Paint, size: fn() -> (usize, usize)) -> Self {
+        Self {
+            out,
+            paint,
+            jobs: Vec::new(),
+            width: 0,
+            running: BTreeMap::new(),
+            done: 0,
+            drawn: 0,
+            step: 0,
+            size,
+        }
+    }
+
+    fn above(&mut self, line: &str) -> io::Result<()> {
+        self.wipe()?;
+        writeln!(self.out, "{line}")
+    }
+
+    fn wipe(&mut self) -> io::Result<()> {
+        if self.drawn > 0 {
+            write!(self.out, "\x1b[{}A\x1b[J", self.drawn)?;
+            self.drawn = 0;
+        }
+        Ok(())
+    }
+
+    fn draw(&mut self) -> io::Result<()> {
+        self.wipe()?;
+        let (columns, rows) = (self.size)();
+        let room = rows.saturating_sub(2).max(1);
+        let mut lines = Vec::new();
+        for (job, running) in &self.running {
+            let name = self.jobs.get(*job).map_or("?", |j| j.name.as_str());
+            let took = words::time(running.since.elapsed());
+            let sign = if running.canceling { "⊘" } else { SPINNER[self.step % SPINNER.len()] };
+            let head = format!("{sign} {}  {took:>10}  ", words::pad(name, self.width));
+            let rest = columns.saturating_sub(words::width(&head) + 1);
+            lines.push(if words::width(&head) > columns {
+                words::cut(&head, columns)
+            } else {
+                format!("{head}{}", self.paint.on(Colour::Dim, &words::cut(&running.last, rest)))
+            });
+        }
+        if lines.len() > room {
+            let more = lines.len() - (room - 1);
+            lines.truncate(room - 1);
+            lines.push(format!("  and {more} more"));
+        }
+        if !self.running.is_empty() {
+            let status =
+                format!("  {} of {} done, {} running", self.done, self.jobs.len(), self.running.len());
+            lines.push(self.paint.on(Colour::Dim, &words::cut(&status, columns)));
+        }
+        for line in &lines {
+            writeln!(self.out, "{line}")?;
+        }
+        self.drawn = lines.len();
+        self.out.flush()
+    }
+
+    fn finished(&mut self, job: usize, state: &JobState) -> io::Result<()> {
+        self.running.remove(&job);
+        self.done += 1;
+        let (sign, colour, text, took) = words::state(state);
+        let name = self.jobs.get(job).map_or("?", |j| j.name.as_str());
+        let line = format!(
+            "{} {}  {:>10}  {}",
+            self.paint.on(colour, sign),
+            words::pad(name, self.width),
+            took.map(words::time).unwrap_or_default(),
+            self.paint.on(colour, &text)
+        );
+        self.above(&line)
+    }
+
+    fn failing_logs(&mut self, ended: &Ended) -> io::Result<()> {
+        for (job, state) in ended.jobs.iter().enumerate() {
+            if !matches!(state, JobState::Failed { allowed: false, .. }) {
+                continue;
+            }
+            let name = self.jobs.get(job).map_or("?", |j| j.name.as_str());
+            writeln!(self.out, "\n{}", self.paint.on(Colour::Bold, &format!("Log of {name}")))?;
+            match ended.logs.get(job).and_then(Option::as_ref).map(std::fs::read) {
+                Some(Ok(bytes)) => {
+                    for line in bytes.split_inclusive(|b| *b == b'\n') {
+                        writeln!(self.out, "{}", words::log_line(line, self.paint))?;
+                    }
+                }
+                Some(Err(why)) => writeln!(self.out, "it could not be read: {why}")?,
+                None => writeln!(self.out, "there is none: the job was not started")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write> View for Live<W> {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        match event {
+            Event::Started(started) => {
+                self.jobs.clone_from(&started.jobs);
+                self.width = started.jobs.iter().map(|j| words::width(&j.name)).max().unwrap_or(0);
+                let line = headline(started, self.paint);
+                self.above(&line)?;
+            }
+            Event::Job { job, state } => match state {
+                JobState::Running { .. } => {
+                    let fresh = RunningJob { since: Instant::now(), canceling: false, last: String::new() };
+                    self.running.insert(*job, fresh);
+                }
+                JobState::Canceling => {
+                    if let Some(running) = self.running.get_mut(job) {
+                        running.canceling = true;
+                    }
+                }
+                JobState::Retrying(why) => {
+                    self.running.remove(job);
+                    let name = self.jobs.get(*job).map_or("?", |j| j.name.as_str());
+                    let line = format!("↻ {name}: {}, trying again", words::failure(why));
+                    let line = self.paint.on(Colour::Yellow, &line);
+                    self.above(&line)?;
+                }
+                JobState::Scheduled(delay) => {
+                    let name = self.jobs.get(*job).map_or("?", |j| j.name.as_str());
+                    let line = format!("· {name} starts in {}", words::time(*delay));
+                    let line = self.paint.on(Colour::Dim, &line);
+                    self.above(&line)?;
+                }
+                JobState::Created | JobState::Pending | JobState::WaitingForResource => {}
+                JobState::Passed { .. }
+                | JobState::Failed { .. }
+                | JobState::Canceled { .. }
+                | JobState::Manual
+                | JobState::Skipped => self.finished(*job, state)?,
+            },
+            Event::Log { job, bytes } => {
+                let last = bytes.split(|b| *b == b'\n').rfind(|line| !line.is_empty());
+                if let (Some(running), Some(line)) = (self.running.get_mut(job), last) {
+                    running.last = words::log_line(line, Paint(false));
+                }
+                // The next tick shows it: a chatty job must not redraw for every line.
+                return Ok(());
+            }
+            Event::Notice(text) => {
+                let line = self.paint.on(Colour::Yellow, text);
+                self.above(&line)?;
+            }
+            Event::Ended(ended) => {
+                self.wipe()?;
+                self.failing_logs(ended)?;
+                writeln!(self.out)?;
+                write!(self.out, "{}", words::table(&self.jobs, ended, self.paint))?;
+                return self.out.flush();
+            }
+        }
+        self.draw()
+    }
+
+    fn tick(&mut self) -> io::Result<()> {
+        if self.running.is_empty() {
+            return Ok(());
+        }
+        self.step += 1;
+        self.draw()
+    }
+
+    fn ticks(&self) -> bool {
+        true
+    }
+}
+
+/// One JSON object a line, as `docs/local.md` describes them.
+pub struct Json<W> {
+    out: W,
+    jobs: Vec<JobName>,
+}
+
+impl<W: Write> Json<W> {
+    /// Writes to `out`.
+    pub fn new(out: W) -> Self {
+        Self { out, jobs: Vec::new() }
+    }
+
+    fn name(&self, job: usize) -> &str {
+        self.jobs.get(job).map_or("?", |j| j.name.as_str())
+    }
+}
+
+impl<W: Write> View for Json<W> {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        match event {
+            Event::Started(started) => {
+                self.jobs.clone_from(&started.jobs);
+                let jobs: Vec<Value> =
+                    started.jobs.iter().map(|j| json!({"name": j.name, "stage": j.stage})).collect();
+                let line = json!({"event": "started", "pipeline": started.pipeline, "ref": started.git_ref,
+                    "sha": started.sha, "dirty": started.dirty, "jobs": jobs});
+                writeln!(self.out, "{line}")?;
+            }
+            Event::Job { job, state } => {
+                let mut line = json!({"event": "job", "job": self.name(*job)});
+                merge(&mut line, state_json(state));
+                writeln!(self.out, "{line}")?;
+            }
+            Event::Log { job, bytes } => {
+                for text in bytes.split_inclusive(|b| *b == b'\n') {
+                    let text = words::log_line(text, Paint(false));
+                    let line = json!({"event": "log", "job": self.name(*job), "text": text});
+                    writeln!(self.out, "{line}")?;
+                }
+            }
+            Event::Notice(text) => writeln!(self.out, "{}", json!({"event": "notice", "text": text}))?,
+            Event::Ended(ended) => {
+                let jobs: Vec<Value> = self
+                    .jobs
+                    .iter()
+                    .zip(&ended.jobs)
+                    .zip(&ended.logs)
+                    .map(|((job, state), log)| {
+                        let mut line = json!({"name": job.name, "stage": job.stage});
+                        merge(&mut line, state_json(state));
+                        if let (Some(log), Some(map)) = (log, line.as_object_mut()) {
+                            map.insert("log".into(), json!(log));
+                        }
+                        line
+                    })
+                    .collect();
+                let status = match ended.status {
+                    harrier_local::PipelineStatus::Passed => "success",
+                    harrier_local::PipelineStatus::PassedWithWarnings => "success_with_warnings",
+                    harrier_local::PipelineStatus::Failed => "failed",
+                    harrier_local::PipelineStatus::Canceled => "canceled",
+                    harrier_local::PipelineStatus::Blocked => "manual",
+                    harrier_local::PipelineStatus::Skipped => "skipped",
+                };
+                let line = json!({"event": "ended", "status": status,
+                    "seconds": ended.time.as_secs_f64(), "jobs": jobs});
+                writeln!(self.out, "{line}")?;
+            }
+        }
+        self.out.flush()
+    }
+}
+
+fn state_json(state: &JobState) -> Value {
+    match state {
+        JobState::Created => json!({"status": "created"}),
+        JobState::WaitingForResource => json!({"status": "waiting_for_resource"}),
+        JobState::Scheduled(delay) => json!({"status": "scheduled", "delay_seconds": delay.as_secs_f64()}),
+        JobState::Manual => json!({"status": "manual"}),
+        JobState::Pending => json!({"status": "pending"}),
+        JobState::Running { attempt } => json!({"status": "running", "attempt": attempt}),
+        JobState::Retrying(why) => {
+            json!({"status": "retrying", "failure_reason": why.reason, "exit_code": why.exit_code})
+        }
+        JobState::Canceling => json!({"status": "canceling"}),
+        JobState::Passed { time } => json!({"status": "success", "seconds": time.as_secs_f64()}),
+        JobState::Failed { time, failure, allowed } => json!({"status": "failed", "allowed": allowed,
+            "failure_reason": failure.reason, "exit_code": failure.exit_code, "seconds": time.as_secs_f64()}),
+        JobState::Canceled { time } => {
+            json!({"status": "canceled", "seconds": time.map(|t| t.as_secs_f64())})
+        }
+        JobState::Skipped => json!({"status": "skipped"}),
+    }
+}
+
+fn merge(into: &mut Value, from: Value) {
+    if let (Some(into), Value::Object(from)) = (into.as_object_mut(), from) {
+        into.extend(from);
+    }
+}
+
+fn headline(started: &Started, paint: Paint) -> String {
+    let short: String = started.sha.chars().take(8).collect();
+    let tree = if started.dirty { ", with the changes of the work tree" } else { "" };
+    let count = match started.jobs.len() {
+        1 => "1 job".to_owned(),
+        n => format!("{n} jobs"),
+    };
+    let line = format!("Pipeline {} of {} at {short}{tree}: {count}", started.pipeline, started.git_ref);
+    paint.on(Colour::Bold, &line)
+}

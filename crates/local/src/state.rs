@@ -1,0 +1,318 @@
+//! What lies below `.harrier/`: where each thing is, the pipeline counter, who may work there, and what earlier runs
+//! have left. Called by the local host. It must never touch anything outside of `.harrier/`.
+
+use crate::dotenv;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The state could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A file or directory.
+    #[error("{}: {source}{}", path.display(), remedy(source))]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Of the operating system.
+        source: io::Error,
+    },
+    /// Somebody works there.
+    #[error(
+        "another `harrier run` (process {holder}) is at work in this repository; wait for its end or stop it \
+         (its lock is {})", path.display()
+    )]
+    Taken {
+        /// Its process id, as it noted it.
+        holder: String,
+        /// The lock.
+        path: PathBuf,
+    },
+}
+
+fn remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; make room on the disk, `harrier run --clean` removes all that earlier runs left"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; `harrier run` keeps its work in .harrier/ and must be able to write there"
+        }
+        _ => "",
+    }
+}
+
+/// `.harrier/` of one repository. Whoever has this value has the lock.
+pub struct State {
+    root: PathBuf,
+    /// Held, not read: the lock is gone with it.
+    _lock: nix::fcntl::Flock<File>,
+}
+
+impl State {
+    /// Makes what is not there and takes the lock.
+    pub fn open(repository_root: &Path) -> Result<Self, StateError> {
+        let root = repository_root.join(".harrier");
+        private_dir(&root)?;
+        let ignore = root.join(".gitignore");
+        if !ignore.exists() {
+            write(&ignore, b"*\n")?;
+        }
+        private_dir(&root.join("state"))?;
+        let path = root.join("state/lock");
+        let failed = |source| StateError::Io { path: path.clone(), source };
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        let mut lock = match nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => lock,
+            Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+                let mut holder = String::new();
+                // Who holds it is only for the message.
+                let _ = file.read_to_string(&mut holder);
+                return Err(StateError::Taken { holder: holder.trim().to_owned(), path });
+            }
+            Err((_, errno)) => return Err(failed(errno.into())),
+        };
+        lock.set_len(0).map_err(failed)?;
+        writeln!(lock, "{}", std::process::id()).map_err(failed)?;
+        Ok(Self { root, _lock: lock })
+    }
+
+    /// Removes everything, for `--clean`.
+    pub fn clean(self) -> Result<PathBuf, StateError> {
+        remove_tree(&self.root)?;
+        Ok(self.root)
+    }
+
+    /// Repository the jobs get their sources from.
+    pub fn snapshot(&self) -> PathBuf {
+        self.root.join("snapshot.git")
+    }
+
+    /// `builds_dir` of the jobs.
+    pub fn builds(&self) -> PathBuf {
+        self.root.join("builds")
+    }
+
+    /// `cache_dir` of the jobs.
+    pub fn caches(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
+    /// Where artifacts are kept, one directory a job id.
+    pub fn artifacts(&self) -> PathBuf {
+        self.root.join("artifacts")
+    }
+
+    /// Parent of the job directories.
+    pub fn jobs(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
+    /// Where the log of a job is kept after its end.
+    pub fn log(&self, job: &str) -> PathBuf {
+        let mut name: String = job
+            .chars()
+            .map(|c| if c.is_alphanumeric() || "-_. ".contains(c) { c } else { '_' })
+            .take(100)
+            .collect();
+        if name.starts_with('.') {
+            name.insert(0, '_');
+        }
+        if name != job {
+            name.push('-');
+            name.push_str(&short_digest(job));
+        }
+        self.root.join("logs").join(format!("{name}.log"))
+    }
+
+    /// Forgets the logs of the last run.
+    pub fn forget_logs(&self) -> Result<(), StateError> {
+        remove_tree(&self.root.join("logs"))?;
+        private_dir(&self.root.join("logs"))
+    }
+
+    /// Takes `count` numbers that no earlier run had; gives the first.
+    pub fn take_numbers(&self, count: i64) -> Result<i64, StateError> {
+        let path = self.root.join("state/counter");
+        let last = match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse::<i64>().unwrap_or(0).max(0),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => 0,
+            Err(source) => return Err(StateError::Io { path, source }),
+        };
+        let next = last.checked_add(count).unwrap_or(count);
+        write(&path, format!("{next}\n").as_bytes())?;
+        Ok(next - count + 1)
+    }
+
+    /// What earlier runs left for later ones. A damaged file counts as none: it only spares work.
+    pub fn remembered(&self) -> Remembered {
+        fs::read(self.remembered_path())
+            .ok()
+            .and_then(|b| serde_json::from_slice(&b).ok())
+            .unwrap_or_default()
+    }
+
+    /// Keeps it.
+    pub fn remember(&self, remembered: &Remembered) -> Result<(), StateError> {
+        let bytes = serde_json::to_vec_pretty(remembered).unwrap_or_default();
+        let path = self.remembered_path();
+        let fresh = path.with_extension("new");
+        write(&fresh, &bytes)?;
+        fs::rename(&fresh, &path).map_err(|source| StateError::Io { path, source })
+    }
+
+    /// Removes artifacts that no job's latest run has.
+    pub fn drop_old_artifacts(&self, remembered: &Remembered) -> Result<(), StateError> {
+        let dir = self.artifacts();
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(StateError::Io { path: dir, source }),
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|n| n.parse::<i64>().ok());
+            if !remembered.jobs.values().any(|job| Some(job.id) == id) {
+                remove_tree(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remembered_path(&self) -> PathBuf {
+        self.root.join("state/latest.json")
+    }
+}
+
+/// The latest run of each job that passed: where its artifacts are for a later run of only some jobs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Remembered {
+    /// By job name.
+    pub jobs: BTreeMap<String, RememberedJob>,
+}
+
+/// A job that passed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RememberedJob {
+    /// Job id, the name of its artifacts directory.
+    pub id: i64,
+    /// Commit of its pipeline.
+    pub sha: String,
+}
+
+/// What a job has left in the artifacts directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Name and size of the archive, if there is one.
+    pub archive: Option<(String, u64)>,
+    /// Variables of its dotenv report.
+    pub variables: Vec<(String, String)>,
+}
+
+impl State {
+    /// Looks up what a job has left.
+    pub fn kept(&self, job_id: i64) -> Result<Kept, KeptError> {
+        let dir = self.artifacts().join(job_id.to_string());
+        let archive = single_file(&dir.join("archive"))?.map(|(path, size)| {
+            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            (name, size)
+        });
+        let variables = match single_file(&dir.join("dotenv"))? {
+            None => Vec::new(),
+            Some((path, _)) => {
+                let bytes = fs::read(&path).map_err(|source| StateError::Io { path, source })?;
+                dotenv::parse_report(&bytes)?
+            }
+        };
+        Ok(Kept { archive, variables })
+    }
+}
+
+/// What a job left cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeptError {
+    /// A file.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Its dotenv report breaks a rule.
+    #[error(transparent)]
+    Dotenv(#[from] dotenv::DotenvError),
+}
+
+/// The file in a directory besides its `meta.json`.
+fn single_file(dir: &Path) -> Result<Option<(PathBuf, u64)>, StateError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(StateError::Io { path: dir.to_owned(), source }),
+    };
+    for entry in entries.flatten() {
+        if entry.file_name() != "meta.json"
+            && let Ok(meta) = entry.metadata()
+            && meta.is_file()
+        {
+            return Ok(Some((entry.path(), meta.len())));
+        }
+    }
+    Ok(None)
+}
+
+fn short_digest(text: &str) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(text.as_bytes()).iter().take(4).map(|b| format!("{b:02x}")).collect()
+}
+
+/// Jobs' files may be read-only directories, which stop a plain removal.
+fn remove_tree(path: &Path) -> Result<(), StateError> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => Ok(()),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path);
+            fs::remove_dir_all(path).map_err(|source| StateError::Io { path: path.to_owned(), source })
+        }
+        Err(source) => Err(StateError::Io { path: path.to_owned(), source }),
+    }
+}
+
+/// Gives the owner all rights on a directory and those below; what can't be changed shows when it is removed.
+fn open_up(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            open_up(&entry.path());
+        }
+    }
+}
+
+fn private_dir(path: &Path) -> Result<(), StateError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| StateError::Io { path: path.to_owned(), source })
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(bytes))
+        .map_err(|source| StateError::Io { path: path.to_owned(), source })
+}
