@@ -42,8 +42,9 @@ pub(crate) fn fly(source: BodySource) -> Flight {
             Err(_) if writer.reader_gone => {}
             Err(error) => {
                 let told = io::Error::new(error.kind(), error.to_string());
-                let _ = writer.chunks.blocking_send(Err(told));
+                // The report first: who sees the request fail looks there for the reason.
                 let _ = report.send(Err(error));
+                let _ = writer.chunks.blocking_send(Err(told));
             }
             Ok(()) => {
                 let _ = report.send(Ok(()));

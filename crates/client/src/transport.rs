@@ -158,6 +158,15 @@ impl Client {
         std::fs::read_to_string(path).ok()
     }
 
+    /// The content of the client certificate's and key's files, for `CI_SERVER_TLS_CERT_FILE` and
+    /// `CI_SERVER_TLS_KEY_FILE`. `None` when there are none, or they cannot be read.
+    pub fn client_pair_pem(&self) -> Option<(String, Secret)> {
+        let files = TlsFiles::find(&self.0.access, self.0.base.host());
+        let cert = std::fs::read_to_string(files.cert?.1).ok()?;
+        let key = std::fs::read_to_string(files.key?.1).ok()?;
+        Some((cert, Secret::new(key)))
+    }
+
     pub(crate) fn last_update(&self, token: &Secret) -> Option<String> {
         lock(&self.0.last_updates).get(token).cloned()
     }
@@ -266,7 +275,7 @@ impl Client {
         }
         let mut broken = None;
         let too_late = async {
-            if let Some(done) = making {
+            if let Some(done) = making.as_mut() {
                 match done.await {
                     Ok(Ok(())) => {}
                     // The request fails by itself now; keep the reason.
@@ -287,10 +296,13 @@ impl Client {
         };
         match sent {
             Some(Ok(response)) => Ok(response),
-            Some(Err(error)) => Err(match broken {
-                Some(why) => ClientError::Source(why.to_string()),
-                None => tls::explain(&error, title, &place, &files),
-            }),
+            Some(Err(error)) => {
+                let unread = making.and_then(|mut done| done.try_recv().ok()).and_then(Result::err);
+                Err(match broken.or(unread) {
+                    Some(why) => ClientError::Source(why.to_string()),
+                    None => tls::explain(&error, title, &place, &files),
+                })
+            }
             None => Err(ClientError::Transport(format!(
                 "{title}: {place} took the request but sent no answer within {:?}",
                 call.limits.headers

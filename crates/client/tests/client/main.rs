@@ -1,0 +1,5 @@
+//! The client against real sockets.
+
+mod certificates;
+mod http;
+mod scripted;
