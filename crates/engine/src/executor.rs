@@ -103,7 +103,8 @@ pub enum Resumed {
 #[async_trait]
 pub trait Running: Send {
     /// Waits for its end. When `stop` is pulled for a reason the stage must obey (the caller decides by handing in the
-    /// right stop), it is told to stop, then killed, by `ladder`; the exit is still returned.
+    /// right stop), it is told to stop, then killed, by `ladder`; the exit is still returned. The future may be
+    /// dropped and `wait` called again.
     async fn wait(&mut self, stop: &Stop, ladder: Ladder) -> Result<Exit, WaitError>;
 }
 

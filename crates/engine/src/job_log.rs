@@ -35,7 +35,7 @@ pub enum LogError {
 }
 
 /// What a reader of the log needs: the file and how much of it counts.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct LogView {
     /// `trace.log`
     pub path: PathBuf,
@@ -54,7 +54,7 @@ pub struct FinishedLog {
 
 /// The log of a job that runs.
 pub struct JobLog {
-    raw: RawLog,
+    raw: Mutex<RawLog>,
     clock: Arc<dyn Clock>,
     /// Frames of ours that an earlier process has already written.
     skip: AtomicU64,
@@ -76,16 +76,16 @@ impl JobLog {
         let (committed_tx, committed) = watch::channel(0);
         let (finish, finish_rx) = oneshot::channel();
         let pump = Pump {
-            tail: Tail::open(&raw_path)?,
+            tail: Tail::frames(&raw_path).await?,
             reader: FrameReader::default(),
             pipe: LogPipe::new(settings),
             trace,
             trace_path: trace_path.clone(),
-            full_mark: dir.path().join("full"),
+            dir: dir.clone(),
             committed: committed_tx,
         };
         Ok(Self {
-            raw,
+            raw: Mutex::new(raw),
             clock,
             skip: AtomicU64::new(skip),
             first_error: Mutex::new(None),
@@ -130,14 +130,14 @@ impl JobLog {
     }
 
     fn append(&self, kind: FrameKind, bytes: &[u8]) {
-        let skipped = self
-            .skip
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
-            .is_ok();
+        let skipped =
+            self.skip.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
         if skipped {
             return;
         }
-        if let Err(error) = self.raw.append(kind, 0, self.clock.now(), bytes) {
+        if let Err(error) =
+            self.raw.lock().unwrap_or_else(PoisonError::into_inner).append(kind, 0, self.clock.now(), bytes)
+        {
             let mut first = self.first_error.lock().unwrap_or_else(PoisonError::into_inner);
             first.get_or_insert_with(|| error.to_string());
         }
@@ -154,14 +154,12 @@ impl Drop for JobLog {
 
 /// Counts the frames `append` has written in an earlier life.
 fn own_frames(raw: &Path) -> Result<u64, LogError> {
-    let mut file =
-        File::open(raw).map_err(|source| LogError::Write { path: raw.to_owned(), source })?;
+    let mut file = File::open(raw).map_err(|source| LogError::Write { path: raw.to_owned(), source })?;
     let mut reader = FrameReader::default();
     let mut chunk = vec![0; 256 * 1024];
     let mut own = 0;
     loop {
-        let n =
-            file.read(&mut chunk).map_err(|source| LogError::Write { path: raw.to_owned(), source })?;
+        let n = file.read(&mut chunk).map_err(|source| LogError::Write { path: raw.to_owned(), source })?;
         if n == 0 {
             return Ok(own);
         }
@@ -179,7 +177,7 @@ struct Pump {
     pipe: LogPipe,
     trace: File,
     trace_path: PathBuf,
-    full_mark: PathBuf,
+    dir: JobDir,
     committed: watch::Sender<u64>,
 }
 
@@ -219,7 +217,7 @@ impl Pump {
         }
         if !was_full && self.pipe.limit_reached() {
             // The supervisor stops keeping output nobody will see. If the mark cannot be made the output is kept.
-            let _ = File::create(&self.full_mark);
+            let _ = self.dir.mark_full();
         }
         self.write(&out)
     }

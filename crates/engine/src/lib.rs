@@ -3,11 +3,17 @@
 //! Called by the runner host and the local host. It must never name a concrete executor.
 
 mod executor;
+mod job_log;
+mod progress;
 mod reporter;
 mod reporter_machine;
+mod run_job;
 mod stop;
+mod words;
 
 pub use executor::*;
-pub use reporter::{FinalState, FinishedLog, LogView, ReportCx, acceptance, report};
+pub use job_log::{FinishedLog, JobLog, LogError, LogView};
+pub use reporter::{FinalState, ReportCx, acceptance, report};
 pub use reporter_machine::{Now, Reported, ReporterMachine, Signal, Step};
+pub use run_job::{JobOutcome, JobRun, Teardown, run_job};
 pub use stop::{Stop, StopReason};

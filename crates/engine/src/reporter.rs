@@ -5,7 +5,7 @@
 //! when the server says so.
 
 use crate::reporter_machine::{Now, Reported, ReporterMachine, Signal, Step};
-use crate::{Stop, StopReason};
+use crate::{FinishedLog, LogView, Stop, StopReason};
 use bytes::Bytes;
 use harrier_api::{Info, JobState, Output, UpdateRequest};
 use harrier_base::{FailureReason, Secret};
@@ -13,28 +13,10 @@ use harrier_client::{Client, PatchAnswer, Patched, UpdateAnswer};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
-
-/// A log that grows, as its reader sees it: the first `committed` bytes of `path` are there and stay as they are.
-#[derive(Clone, Debug)]
-pub struct LogView {
-    /// `trace.log`
-    pub path: PathBuf,
-    /// Bytes that may be read.
-    pub committed: watch::Receiver<u64>,
-}
-
-/// A log that will not grow any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FinishedLog {
-    /// Bytes.
-    pub len: u64,
-    /// CRC-32/IEEE of all of them.
-    pub crc32: u32,
-}
 
 /// The job's result as the server is told it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use harrier_base::{Clock, FailureReason};
 use harrier_plan::{Backoff, JobPlan, StageName, StagePlan};
 use harrier_store::{Entry, Journal};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -32,7 +32,7 @@ pub struct JobRun<'a> {
     /// Where to do it.
     pub executor: &'a dyn Executor,
     /// What has been done; entries of an earlier process are honoured.
-    pub journal: &'a Journal,
+    pub journal: &'a Mutex<Journal>,
     /// The job's directory.
     pub cx: OpenCx<'a>,
     /// The job's log.
@@ -69,14 +69,17 @@ impl JobOutcome {
     }
 
     fn bad(reason: FailureReason, message: impl Into<String>) -> Self {
-        Self { success: false, reason: Some(reason), exit_code: None, message: message.into(), aborted: false }
+        Self {
+            success: false,
+            reason: Some(reason),
+            exit_code: None,
+            message: message.into(),
+            aborted: false,
+        }
     }
 
     fn script(exit: &Exit) -> Self {
-        Self {
-            exit_code: Some(exit.code),
-            ..Self::bad(FailureReason::ScriptFailure, exit.text.clone())
-        }
+        Self { exit_code: Some(exit.code), ..Self::bad(FailureReason::ScriptFailure, exit.text.clone()) }
     }
 
     fn stopped(reason: &StopReason, plan: &JobPlan) -> Self {
@@ -110,11 +113,7 @@ impl Teardown {
 
 /// Runs the job and decides its result. Its last words are in the log when this returns; the log is not finished.
 pub async fn run_job(run: JobRun<'_>) -> (JobOutcome, Teardown) {
-    let entries = match run.journal.entries() {
-        Ok(entries) => entries,
-        Err(error) => return (JobOutcome::system(error.to_string()), Teardown(None)),
-    };
-    let progress = Progress::of(&entries);
+    let progress = Progress::of(lock(run.journal).entries());
     let started = progress.started_at.unwrap_or_else(|| run.clock.now());
     let gone = Duration::from_micros(run.clock.now().0.saturating_sub(started.0));
     let deadline = Instant::now() + run.plan.limits.job.saturating_sub(gone);
@@ -132,6 +131,10 @@ pub async fn run_job(run: JobRun<'_>) -> (JobOutcome, Teardown) {
         }
     };
     (outcome, Teardown(road.session))
+}
+
+fn lock(journal: &Mutex<Journal>) -> std::sync::MutexGuard<'_, Journal> {
+    journal.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn timed_out(limit: Duration) -> String {
@@ -232,8 +235,7 @@ impl Road<'_> {
         let plan = self.run.plan;
         let sources_limit = plan.limits.get_sources;
         let sources_end = sources_limit.map(|limit| (limit, Instant::now() + limit));
-        let stages =
-            [Some(&plan.get_sources), plan.restore_cache.as_ref(), plan.download_artifacts.as_ref()];
+        let stages = [Some(&plan.get_sources), plan.restore_cache.as_ref(), plan.download_artifacts.as_ref()];
         for stage in stages.into_iter().flatten() {
             let is_sources = stage.name == StageName::GetSources;
             let mut tries = 0;
@@ -283,8 +285,7 @@ impl Road<'_> {
         let script_end = plan.limits.script.map(|limit| (limit, Instant::now() + limit));
         let mut status = "success";
         for step in &plan.steps {
-            let limit =
-                script_end.map(|(limit, end)| (limit, end.saturating_duration_since(Instant::now())));
+            let limit = script_end.map(|(limit, end)| (limit, end.saturating_duration_since(Instant::now())));
             let end = self.stage(step, "running", Obey::All, limit).await;
             status = match &end {
                 Ok(StageEnd::Exited(exit)) if exit.ok() => continue,
@@ -390,7 +391,7 @@ impl Road<'_> {
     }
 
     fn record(&self, entry: &Entry) -> Result<(), JobOutcome> {
-        self.run.journal.append(entry).map_err(|error| JobOutcome::system(error.to_string()))
+        lock(self.run.journal).append(entry).map_err(|error| JobOutcome::system(error.to_string()))
     }
 
     /// A stop after which nothing more of the job runs.

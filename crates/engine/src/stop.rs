@@ -4,7 +4,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Why a job, or its script, must stop.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StopReason {
     /// Cancelled by a user; the server still wants the result. `after_script` runs.
     Canceled,

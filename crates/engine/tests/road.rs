@@ -263,11 +263,17 @@ impl Bench {
     /// One life of the runner; `None` if it died in it.
     async fn live(&self) -> (Option<JobOutcome>, String) {
         let dir = self.dir();
-        let journal = Journal::open(&dir).expect("journal");
-        if journal.entries().expect("entries").is_empty() {
-            let admitted = Entry::Admitted { boot_id: "b".into(), started_at: SystemClock.now() };
+        let mut journal = Journal::open(&dir).expect("journal");
+        if journal.entries().is_empty() {
+            let admitted = Entry::Admitted {
+                boot_id: "b".into(),
+                runner_pid: 1,
+                started_at: SystemClock.now(),
+                host: serde_json::Value::Null,
+            };
             journal.append(&admitted).expect("append");
         }
+        let journal = Mutex::new(journal);
         let settings = harrier_logpipe::Settings {
             masks: vec![],
             token_prefixes: vec![],
@@ -376,10 +382,7 @@ async fn sources_are_tried_again_with_one_clearing() {
     let (outcome, _) = bench.live().await;
     assert!(outcome.expect("lives").success);
     let mut want = opened(&GOOD);
-    want.splice(
-        2..3,
-        ["get_sources", "clear_worktree", "get_sources", "get_sources"].map(str::to_owned),
-    );
+    want.splice(2..3, ["get_sources", "clear_worktree", "get_sources", "get_sources"].map(str::to_owned));
     assert_eq!(bench.world.calls(), want);
 }
 
@@ -430,10 +433,7 @@ async fn a_cancel_before_the_script_ends_the_job() {
     bench.world.act("get_sources", &[Act::Hang]);
     let (outcome, _) = stopped_at(&bench, 5, StopReason::Canceled).await;
     assert_eq!(outcome.reason, Some(FailureReason::JobCanceled));
-    assert_eq!(
-        bench.world.calls(),
-        opened(&["prepare_script", "get_sources", "cleanup_file_variables"])
-    );
+    assert_eq!(bench.world.calls(), opened(&["prepare_script", "get_sources", "cleanup_file_variables"]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,5 +4,7 @@
 //! and never use `tracing`: a job's output is data.
 
 mod frame;
+pub mod pipe;
+pub use pipe::*;
 
 pub use frame::{DamagedFrame, Frame, FrameKind, FrameReader, MAX_FRAME, encode, whole_frames};

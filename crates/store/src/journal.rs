@@ -119,7 +119,12 @@ mod tests {
 
     fn sample() -> Vec<Entry> {
         vec![
-            Entry::Admitted { boot_id: "b".into(), runner_pid: 3, started_at: Timestamp(5), host: Value::Null },
+            Entry::Admitted {
+                boot_id: "b".into(),
+                runner_pid: 3,
+                started_at: Timestamp(5),
+                host: Value::Null,
+            },
             Entry::Opened { ticket: serde_json::json!({"marker": "m"}) },
             Entry::StageStarting { key: "1-prepare_script".into() },
             Entry::StageEnded { key: "1-prepare_script".into(), end: serde_json::json!({"code": 0}) },
