@@ -1,1 +1,23 @@
-//! A fake GitLab, throw-away repositories and a fake session for tests
+//! Fakes that are real, for tests: a GitLab that speaks HTTP and git, throw-away repositories, and the runner
+//! as a process of its own.
+//!
+//! Called by tests and by the bench; never a normal dependency. It uses none of the product's wire types on
+//! purpose: what a runner sends is judged by the contract (`runner-api.md`), not by the code that wrote it.
+
+mod artifacts;
+mod connection;
+mod faults;
+mod git_http;
+mod jobs;
+mod register;
+mod repo;
+mod rules;
+mod runner_process;
+mod server;
+mod trace;
+
+pub use faults::{Fault, FaultPlan, On};
+pub use jobs::{ArtifactRecord, JobRecord, JobSpec, JobState, PutRecord, Var};
+pub use repo::{Repo, RepoFile};
+pub use runner_process::{RunnerProcess, TempHome, config_toml};
+pub use server::{FakeGitLab, Note, Options, TestkitError};

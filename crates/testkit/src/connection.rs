@@ -1,0 +1,216 @@
+//! The wire under the fake server: listeners that can go away and come back, connections that can be cut, even
+//! in the middle of an answer.
+//!
+//! Called by `server`. It must never look into what is sent.
+
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// The power over one connection, held by the request handler.
+#[derive(Clone)]
+pub(crate) struct Line(Arc<LineState>);
+
+struct LineState {
+    socket: std::net::TcpStream,
+    /// Bytes that may still be written; negative is no limit.
+    allowance: AtomicI64,
+}
+
+impl Line {
+    /// Ends the connection now, both ways.
+    pub(crate) fn cut(&self) {
+        self.0.allowance.store(0, Ordering::SeqCst);
+        // Already closed by the other side is just as well.
+        let _ = self.0.socket.shutdown(Shutdown::Both);
+    }
+
+    /// Lets `bytes` more bytes pass to the client, then ends the connection.
+    pub(crate) fn cut_after(&self, bytes: u32) {
+        self.0.allowance.store(i64::from(bytes), Ordering::SeqCst);
+    }
+}
+
+/// One accepted connection.
+pub(crate) struct Wire {
+    stream: TcpStream,
+    line: Line,
+}
+
+impl Wire {
+    fn new(stream: TcpStream) -> io::Result<Wire> {
+        stream.set_nodelay(true)?;
+        let stream = stream.into_std()?;
+        let socket = stream.try_clone()?;
+        let line = Line(Arc::new(LineState { socket, allowance: AtomicI64::new(-1) }));
+        Ok(Wire { stream: TcpStream::from_std(stream)?, line })
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let allowance = self.line.0.allowance.load(Ordering::SeqCst);
+        if allowance < 0 {
+            return Pin::new(&mut self.stream).poll_write(cx, bytes);
+        }
+        if allowance == 0 {
+            let _ = self.line.0.socket.shutdown(Shutdown::Both);
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        let most = bytes.len().min(usize::try_from(allowance).unwrap_or(usize::MAX));
+        let written = Pin::new(&mut self.stream).poll_write(cx, &bytes[..most]);
+        if let Poll::Ready(Ok(count)) = written {
+            let left = allowance - i64::try_from(count).unwrap_or(allowance);
+            self.line.0.allowance.store(left.max(0), Ordering::SeqCst);
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The doors of the server: open ones feed connections into [`Porch`].
+pub(crate) struct Doors {
+    port: u16,
+    feed: mpsc::Sender<(Wire, SocketAddr)>,
+    open: Mutex<Vec<JoinHandle<()>>>,
+    lines: Arc<Mutex<Vec<Weak<LineState>>>>,
+}
+
+/// Where the HTTP server picks up its connections.
+pub(crate) struct Porch {
+    arrivals: mpsc::Receiver<(Wire, SocketAddr)>,
+    here: SocketAddr,
+}
+
+/// Two addresses of this machine, so that a redirect can lead to another host.
+const HOSTS: [[u8; 4]; 2] = [[127, 0, 0, 1], [127, 0, 0, 2]];
+
+impl Doors {
+    /// Takes a free port on both hosts and opens it.
+    pub(crate) async fn open_new() -> io::Result<(Doors, Porch)> {
+        let (feed, arrivals) = mpsc::channel(64);
+        let mut last_error = io::Error::from(io::ErrorKind::AddrInUse);
+        for _ in 0..20 {
+            let first = TcpListener::bind(SocketAddr::from((HOSTS[0], 0))).await?;
+            let here = first.local_addr()?;
+            match TcpListener::bind(SocketAddr::from((HOSTS[1], here.port()))).await {
+                Ok(second) => {
+                    let doors = Doors {
+                        port: here.port(),
+                        feed,
+                        open: Mutex::new(Vec::new()),
+                        lines: Arc::new(Mutex::new(Vec::new())),
+                    };
+                    doors.watch(first);
+                    doors.watch(second);
+                    return Ok((doors, Porch { arrivals, here }));
+                }
+                Err(error) => last_error = error,
+            }
+        }
+        Err(last_error)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Opens the same port again after [`Doors::shut`].
+    pub(crate) async fn open_again(&self) -> io::Result<()> {
+        for host in HOSTS {
+            self.watch(TcpListener::bind(SocketAddr::from((host, self.port))).await?);
+        }
+        Ok(())
+    }
+
+    /// Closes the listeners and cuts every connection, as the end of a server process does.
+    pub(crate) async fn shut(&self) {
+        let open: Vec<JoinHandle<()>> =
+            std::mem::take(&mut *self.open.lock().expect("no holder of this lock panics"));
+        for door in open {
+            door.abort();
+            // The listener is closed when its task is gone; the result only says that it was stopped.
+            let _ = door.await;
+        }
+        let lines = std::mem::take(&mut *self.lines.lock().expect("no holder of this lock panics"));
+        for line in lines.iter().filter_map(Weak::upgrade) {
+            Line(line).cut();
+        }
+    }
+
+    fn watch(&self, listener: TcpListener) {
+        let feed = self.feed.clone();
+        let lines = Arc::clone(&self.lines);
+        let door = tokio::spawn(async move {
+            loop {
+                let Ok((stream, peer)) = listener.accept().await else { continue };
+                let Ok(wire) = Wire::new(stream) else { continue };
+                {
+                    let mut lines = lines.lock().expect("no holder of this lock panics");
+                    lines.retain(|line| line.strong_count() > 0);
+                    lines.push(Arc::downgrade(&wire.line.0));
+                }
+                if feed.send((wire, peer)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        self.open.lock().expect("no holder of this lock panics").push(door);
+    }
+}
+
+impl Drop for Doors {
+    fn drop(&mut self) {
+        for door in self.open.lock().expect("no holder of this lock panics").iter() {
+            door.abort();
+        }
+    }
+}
+
+impl Listener for Porch {
+    type Io = Wire;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Wire, SocketAddr) {
+        match self.arrivals.recv().await {
+            Some(arrival) => arrival,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.here)
+    }
+}
+
+impl Connected<IncomingStream<'_, Porch>> for Line {
+    fn connect_info(stream: IncomingStream<'_, Porch>) -> Line {
+        stream.io().line.clone()
+    }
+}
