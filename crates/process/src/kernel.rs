@@ -1,0 +1,68 @@
+//! System calls that neither the standard library nor `nix` offer in a safe form. The only `unsafe` of Harrier.
+#![allow(unsafe_code)]
+
+use nix::libc;
+use nix::sys::signal::{SigSet, Signal};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// A descriptor for a process, by which it can be waited for and signalled without mistaking another of the same id
+/// for it. Close on exec.
+pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: takes two integers, touches no memory of ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid), 0 as libc::c_long) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sends a signal to the process of a pidfd.
+pub(crate) fn pidfd_send(pidfd: &OwnedFd, signal: Signal) -> io::Result<()> {
+    // SAFETY: the descriptor is open as long as the borrow lives; a null `siginfo_t` is allowed and means the
+    // same as `kill`.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            libc::c_long::from(pidfd.as_raw_fd()),
+            libc::c_long::from(signal as i32),
+            std::ptr::null::<libc::siginfo_t>(),
+            0 as libc::c_long,
+        )
+    };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Lets a task wait for a pidfd to become readable, which it is when its process has ended.
+pub(crate) fn watch(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is open, and is the same descriptor, until the `AsyncFd` that owns it drops it.
+    unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }.map_err(io::Error::from)
+}
+
+/// Closes every descriptor from 3 up. Only for a process that has just begun and has opened nothing itself.
+pub(crate) fn close_inherited() {
+    // SAFETY: the supervisor calls this before it opens or wraps any descriptor above 2, so no owner in this
+    // process loses its descriptor. Without the system call (before Linux 5.9) nothing happens, which only
+    // matters for descriptors that somebody forgot to mark close on exec.
+    unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3 as libc::c_long,
+            libc::c_long::from(u32::MAX),
+            0 as libc::c_long,
+        )
+    };
+}
+
+/// Makes the program of `command` start with no signal blocked, whatever this process blocks.
+pub(crate) fn unblock_signals(command: &mut Command) {
+    // SAFETY: between `fork` and `exec` only `pthread_sigmask` is called, which is async-signal-safe; the closure
+    // allocates nothing and captures nothing.
+    unsafe { command.pre_exec(|| Ok(SigSet::empty().thread_set_mask()?)) };
+}
