@@ -4,7 +4,14 @@
 //! and never use `tracing`: a job's output is data.
 
 mod frame;
-pub mod pipe;
-pub use pipe::*;
+mod limit;
+mod masker;
+mod patterns;
+mod pipe;
+mod timestamps;
+mod token_prefixes;
+mod url_sanitiser;
+mod utf8_repair;
 
 pub use frame::{DamagedFrame, Frame, FrameKind, FrameReader, MAX_FRAME, encode, whole_frames};
+pub use pipe::{LogPipe, Settings};
