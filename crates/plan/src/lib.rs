@@ -14,12 +14,16 @@ mod job_plan;
 mod limits;
 mod masks;
 mod plan;
+#[cfg(test)]
+mod plan_tests;
 mod refuse;
 #[cfg(test)]
 mod samples;
 mod scripts;
 mod settings;
 mod shell_text;
+#[cfg(test)]
+mod shell_text_tests;
 mod sources;
 mod stage;
 mod variables;
