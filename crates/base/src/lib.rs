@@ -6,6 +6,7 @@
 mod clock;
 mod duration;
 mod failure;
+mod runner_only;
 mod secret;
 mod token;
 mod variables;
@@ -13,6 +14,7 @@ mod variables;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use duration::{DurationError, format_go_duration, parse_go_duration};
 pub use failure::FailureReason;
+pub use runner_only::is_runner_only;
 pub use secret::{Secret, exposed, exposed_opt};
 pub use token::short_token;
 pub use variables::{FILE_MODE, Variable, Variables, expand};

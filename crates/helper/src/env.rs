@@ -4,7 +4,7 @@
 
 use crate::failure::Failure;
 use crate::tree;
-use harrier_base::FILE_MODE;
+use harrier_base::{FILE_MODE, is_runner_only};
 use harrier_plan::HelperRequest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -73,6 +73,9 @@ impl Environment {
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         for name in REPOSITORY_VARIABLES {
+            command.env_remove(name);
+        }
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_runner_only)) {
             command.env_remove(name);
         }
         command.envs(&self.job);

@@ -68,7 +68,7 @@ mod sweep;
 
 pub use claim::ClaimError;
 pub use exit::Exit;
-pub use process_table::boot_id;
+pub use process_table::{boot_id, random_word};
 pub use spec::{MARK_VARIABLE, Spec};
 pub use supervised::{Lost, Reattach, ReattachError, StartError, StopFailed, Supervised};
 pub use supervised::{reattach, start, stop_ladder};

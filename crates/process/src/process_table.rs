@@ -5,6 +5,7 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::os::fd::OwnedFd;
 
 /// A process that cannot be mistaken for a later one of the same id.
@@ -47,6 +48,13 @@ impl ProcessId {
 /// An id that changes with every start of the machine; empty if the system does not tell.
 pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// Eight hexadecimal digits that nobody can foretell; for names that must not come twice.
+pub fn random_word() -> io::Result<String> {
+    // Any user can read it anywhere; a text of this form: 9e107d9d-372b-4b68-…
+    let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
+    Ok(uuid.split('-').next().unwrap_or_default().to_owned())
 }
 
 fn stat(pid: i32) -> Option<Stat> {

@@ -12,7 +12,8 @@ pub const MARK_VARIABLE: &str = "HARRIER_JOB_MARK";
 pub struct Spec {
     /// The job's directory; claim and result are kept there.
     pub dir: PathBuf,
-    /// Unique for this program in the directory, e.g. `3-step_script`: letters, digits, `.`, `_`, `-`.
+    /// Unique for this program in the directory, e.g. `3-step_script`: at most 200 letters, digits, `.`, `_`, `-`,
+    /// `~`.
     pub key: String,
     /// The program; without a `/` it is searched for in the `PATH` of its environment.
     pub program: PathBuf,

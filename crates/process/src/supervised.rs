@@ -22,6 +22,9 @@ pub(crate) const TERMINATE: Signal = Signal::SIGUSR1;
 /// Asks the supervisor to kill the program and everything that descends from it.
 pub(crate) const KILL: Signal = Signal::SIGUSR2;
 
+/// A file's name has 255 bytes; the rest is for what comes behind the key.
+const LONGEST_KEY: usize = 200;
+
 /// A program that runs, or is about to, under a supervisor.
 pub struct Supervised {
     attempt: Attempt,
@@ -53,8 +56,10 @@ pub enum Reattach {
 /// A program could not be started; it did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A key with characters a file name must not have.
-    #[error("`{key}` cannot name a supervised program")]
+    /// A key with characters a file name must not have, or too many.
+    #[error(
+        "`{key}` cannot name a supervised program: it may have {LONGEST_KEY} letters, digits, `.`, `_`, `-`, `~`"
+    )]
     BadKey {
         /// The key.
         key: String,
@@ -148,8 +153,8 @@ pub enum StopFailed {
 /// millisecond; that the program could not be started is learnt from [`Supervised::wait`]. Must be called in a tokio
 /// runtime.
 pub async fn start(spec: Spec) -> Result<Supervised, StartError> {
-    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if spec.key.is_empty() || !spec.key.chars().all(fine) {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '~');
+    if spec.key.is_empty() || spec.key.len() > LONGEST_KEY || !spec.key.chars().all(fine) {
         return Err(StartError::BadKey { key: spec.key });
     }
     let system = |doing: &str| {

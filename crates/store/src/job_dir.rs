@@ -119,6 +119,16 @@ impl JobDir {
         self.path.join("plan.json")
     }
 
+    /// Keeps a small file of an executor, `<name>.kept`; whole or not at all.
+    pub fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        files::write_whole(&self.path.join(format!("{name}.kept")), bytes)
+    }
+
+    /// What was [kept](Self::keep) under `name`.
+    pub fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        files::read_if_there(&self.path.join(format!("{name}.kept")))
+    }
+
     /// Removes the directory. It is renamed first: whatever happens, it is a job or it is not.
     pub fn remove(self) -> Result<(), StoreError> {
         let going = self.path.with_file_name(format!("{GOING}{}", self.name()));
