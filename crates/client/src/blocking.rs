@@ -38,6 +38,7 @@ impl BlockingClient {
     }
 
     /// Waits between tries.
+    #[expect(clippy::disallowed_methods, reason = "the helper is one thread that has nothing else to do")]
     pub fn wait(&self, time: Duration) {
         std::thread::sleep(time);
     }

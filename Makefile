@@ -1,0 +1,33 @@
+# The few commands of this project. `make demo` and `make test` work on a fresh clone.
+
+CARGO ?= cargo
+TRIPLE := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+# Where cargo builds; cargo itself reads CARGO_TARGET_DIR too.
+BUILT := $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
+
+.PHONY: build test demo bench clean setup
+
+# The release binary, static: it needs no library of the machine it runs on. `--target` keeps the flag away from
+# procedural macros, which cannot be linked statically.
+build: setup
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --locked --release --target $(TRIPLE) -p harrier
+	install -D -m 0755 "$(BUILT)/harrier" target/release/harrier
+
+test: setup
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) test --locked --workspace
+
+demo: build
+	scripts/demo target/release/harrier
+
+bench: build
+	$(CARGO) build --locked --release -p harrier-bench
+	"$(or $(CARGO_TARGET_DIR),target)/release/harrier-bench" target/release/harrier
+
+setup:
+	@scripts/setup
+
+clean:
+	$(CARGO) clean
+	rm -rf target .harrier
