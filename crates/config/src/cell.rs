@@ -223,6 +223,11 @@ impl Stamp {
         (self.0 > GO_ZERO_TIME).then_some(self.0)
     }
 
+    /// From an RFC 3339 text, such as a server sends.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|at| Self(at.as_second()))
+    }
+
     /// As TOML writes it, UTC.
     pub fn toml(self) -> String {
         jiff::Timestamp::from_second(self.0)
@@ -240,7 +245,7 @@ scalar!(
             if at.value().time.is_some() && at.value().offset.is_none() {
                 text.push('Z');
             }
-            let stamp = text.parse::<jiff::Timestamp>().ok().map(|at| Stamp(at.as_second()));
+            let stamp = Stamp::parse(&text);
             if stamp.is_none() {
                 reader.bad_value(item, "not a point in time", "write it as 2026-01-31T12:00:00Z");
             }
@@ -252,7 +257,7 @@ scalar!(
         }
     },
     |value: &Stamp| value.toml(),
-    |text: &str| text.parse::<jiff::Timestamp>().map(|at| Stamp(at.as_second())).map_err(|e| e.to_string())
+    |text: &str| Stamp::parse(text).ok_or_else(|| format!("{text:?} is not a point in time"))
 );
 
 /// What a list or a map may hold.

@@ -15,19 +15,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 use toml_edit::{Document, Item, TableLike};
 
-const EXECUTORS: [&str; 11] = [
-    "shell",
-    "docker",
-    "docker-windows",
-    "docker+machine",
-    "docker-autoscaler",
-    "instance",
-    "kubernetes",
-    "ssh",
-    "custom",
-    "parallels",
-    "virtualbox",
-];
 const LOG_LEVELS: [&str; 8] = ["trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"];
 const LOG_FORMATS: [&str; 3] = ["runner", "text", "json"];
 const SHELLS: [&str; 5] = ["bash", "sh", "pwsh", "powershell", "cmd"];
@@ -220,10 +207,10 @@ impl Check<'_> {
             let at = [Step::Key("runners"), Step::Index(index)];
             let message = format!("runner {:?} has no executor", text(&mirror.name));
             self.odd(&at, message, "add a line such as executor = \"shell\"");
-        } else if !EXECUTORS.contains(&name.as_str()) {
-            let remedy = match alike(&name, EXECUTORS.into_iter()) {
+        } else if !ExecutorSpec::NAMES.contains(&name.as_str()) {
+            let remedy = match alike(&name, ExecutorSpec::NAMES.into_iter()) {
                 Some(meant) => format!("did you mean {meant:?}?"),
-                None => format!("known are {}", EXECUTORS.join(", ")),
+                None => format!("known are {}", ExecutorSpec::NAMES.join(", ")),
             };
             self.odd(at, format!("unknown executor {name:?}"), &remedy);
         } else {

@@ -118,6 +118,21 @@ pub enum ExecutorSpec {
 }
 
 impl ExecutorSpec {
+    /// Every executor of GitLab Runner (`runner-config.md` §5.2).
+    pub const NAMES: [&str; 11] = [
+        "shell",
+        "docker",
+        "docker-windows",
+        "docker+machine",
+        "docker-autoscaler",
+        "instance",
+        "kubernetes",
+        "ssh",
+        "custom",
+        "parallels",
+        "virtualbox",
+    ];
+
     /// The name in `config.toml`.
     pub fn name(&self) -> &str {
         match self {

@@ -1,2 +1,56 @@
 //! The `harrier` binary: command line, printer, signals, wiring. It holds no logic.
-fn main() {}
+
+mod runner_cli;
+
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// GitLab CI anywhere: run pipelines locally, or serve a GitLab as its runner
+#[derive(Parser)]
+#[command(name = "harrier", version, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Register and run as a drop-in GitLab Runner
+    #[command(disable_help_flag = true)]
+    Runner {
+        /// Command of GitLab Runner and its flags
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    // The hidden commands come before clap, so that they start at once.
+    match args.get(1).and_then(|arg| arg.to_str()) {
+        Some(harrier_process::SUPERVISE) => return harrier_process::supervise_main(),
+        Some("__helper") => return exit_code(harrier_helper::helper_main()),
+        Some(_) | None => {}
+    }
+    if called_as_gitlab_runner(&args) {
+        return runner_cli::main(args);
+    }
+    match Cli::parse_from(args).command {
+        Command::Runner { mut arguments } => {
+            arguments.insert(0, "harrier runner".into());
+            runner_cli::main(arguments)
+        }
+    }
+}
+
+/// A link of that name makes the binary a drop-in.
+fn called_as_gitlab_runner(args: &[OsString]) -> bool {
+    let name = args.first().and_then(|program| Path::new(program).file_stem());
+    name.is_some_and(|name| name == "gitlab-runner")
+}
+
+fn exit_code(code: i32) -> ExitCode {
+    u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from)
+}

@@ -1,0 +1,59 @@
+//! Where `config.toml` is (`runner-config.md` §2.0), and its edits as one step.
+//!
+//! Called by every command.
+
+use super::error::CliError;
+use harrier_config::{EditError, file};
+use std::path::{Path, PathBuf};
+
+/// `--config`, as every command has it.
+#[derive(clap::Args)]
+pub struct ConfigFile {
+    /// The configuration file
+    #[arg(short = 'c', long = "config", env = "CONFIG_FILE", value_name = "FILE", default_value_os_t = default_path(), hide_env_values = true)]
+    pub path: PathBuf,
+}
+
+/// `/etc/gitlab-runner/config.toml` for root, `~/.gitlab-runner/config.toml` for others.
+fn default_path() -> PathBuf {
+    if is_root() {
+        return PathBuf::from("/etc/gitlab-runner/config.toml");
+    }
+    match home() {
+        Some(home) => home.join(".gitlab-runner/config.toml"),
+        None => PathBuf::from("config.toml"),
+    }
+}
+
+/// Whether this process may do anything.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// `HOME`, or what the user database says.
+fn home() -> Option<PathBuf> {
+    if let Some(home) = std::env::var_os("HOME").filter(|home| !home.is_empty()) {
+        return Some(PathBuf::from(home));
+    }
+    let uid = nix::unistd::getuid().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    fields.into_iter().find(|user| user.get(2) == Some(&uid.as_str()))?.get(5).map(PathBuf::from)
+}
+
+impl ConfigFile {
+    /// The directory where certificates of servers lie.
+    pub fn certs(&self) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join("certs")
+    }
+
+    /// Reads, edits and saves the file; the text is read anew so that a change made meanwhile is kept.
+    pub fn edit(&self, change: impl FnOnce(&str, &str) -> Result<String, EditError>) -> Result<(), CliError> {
+        let before = file::read(&self.path)?.unwrap_or_default();
+        let after = change(&before, &self.path.display().to_string())?;
+        if after != before {
+            file::save(&self.path, &after)?;
+        }
+        Ok(())
+    }
+}
