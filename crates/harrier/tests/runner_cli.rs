@@ -116,8 +116,9 @@ async fn the_how_to_registers_word_for_word() {
     let own = token_in(&text);
     assert!(server.has_runner(&own) && own != token);
     assert!(!ran.said.contains(&own) && !ran.said.contains(&token), "{}", ran.said);
-    let note = server.requests().into_iter().find(|note| note.path.ends_with("/runners")).expect("it registered");
-    let body: serde_json::Value = serde_json::from_slice(&note.body).expect("it sent JSON");
+    let note =
+        server.requests().into_iter().find(|note| note.path.ends_with("/runners")).expect("it registered");
+    let body = note.json.expect("it sent JSON");
     for (key, value) in [
         ("description", serde_json::json!("docker-runner")),
         ("tag_list", serde_json::json!("docker,aws")),
@@ -144,7 +145,9 @@ async fn a_created_runner_keeps_its_settings_on_the_server() {
     let base = ["register", "-n", "--url", &url, "--executor", "shell", "--name", "mine"];
     let with = |more: &[&'static str]| [&base[..], more].concat();
 
-    let refused = run_with(&home, &with(&["--locked=false", "--tag-list", "a"]), &[("CI_SERVER_TOKEN", &token)], "").await;
+    let refused =
+        run_with(&home, &with(&["--locked=false", "--tag-list", "a"]), &[("CI_SERVER_TOKEN", &token)], "")
+            .await;
     assert_eq!(refused.code, Some(1));
     assert!(refused.said.contains("--locked, --tag-list cannot be set"), "{}", refused.said);
     assert_eq!(config(&home), "");
@@ -158,10 +161,15 @@ async fn a_created_runner_keeps_its_settings_on_the_server() {
     // Through the old flag the settings are ignored, with a warning; and the token is known by now.
     let again = run_with(&home, &with(&["--run-untagged"]), &[("REGISTRATION_TOKEN", &token)], "").await;
     assert_eq!(again.code, Some(0), "{}", again.said);
-    assert!(again.said.contains("they are ignored") && again.said.contains("already been registered"), "{}", again.said);
+    assert!(
+        again.said.contains("they are ignored") && again.said.contains("already been registered"),
+        "{}",
+        again.said
+    );
     assert_eq!(config(&home).matches("[[runners]]").count(), 2);
 
-    let wrong = run(&home, &["register", "-n", "-u", &url, "-t", "glrt-t1_unknown", "--executor", "shell"]).await;
+    let wrong =
+        run(&home, &["register", "-n", "-u", &url, "-t", "glrt-t1_unknown", "--executor", "shell"]).await;
     assert_eq!(wrong.code, Some(1));
     assert!(wrong.said.contains("Failed to verify the runner"), "{}", wrong.said);
     server.assert_no_slips();
@@ -171,17 +179,26 @@ async fn a_created_runner_keeps_its_settings_on_the_server() {
 async fn questions_are_asked_until_they_are_answered() {
     let (server, home) = (FakeGitLab::start().await.expect("it starts"), TempHome::new());
     let token = server.registration_token().to_owned();
-    let answers = format!("\n{}\n{token}\nmy runner\n\n\nnonsense\nssh\nhost.lan\n\nroot\npw\n\n", server.url());
+    let answers =
+        format!("\n{}\n{token}\nmy runner\n\n\nnonsense\nssh\nhost.lan\n\nroot\npw\n\n", server.url());
     let ran = run_with(&home, &["register"], &[], &answers).await;
     assert_eq!(ran.code, Some(0), "{}", ran.said);
     assert!(ran.said.contains("Enter the GitLab instance URL"), "{}", ran.said);
     assert!(ran.said.contains("Invalid executor specified"), "{}", ran.said);
     let text = config(&home);
-    assert!(text.contains("  [runners.ssh]\n    user = \"root\"\n    password = \"pw\"\n    host = \"host.lan\"\n"), "{text}");
+    assert!(
+        text.contains(
+            "  [runners.ssh]\n    user = \"root\"\n    password = \"pw\"\n    host = \"host.lan\"\n"
+        ),
+        "{text}"
+    );
     // No tags: any job may come.
-    let body = server.requests().iter().find(|note| note.path.ends_with("/runners")).map(|note| note.body.clone());
-    let body: serde_json::Value = serde_json::from_slice(&body.expect("it registered")).expect("it sent JSON");
-    assert_eq!(body["run_untagged"], true);
+    let body = server
+        .requests()
+        .iter()
+        .find(|note| note.path.ends_with("/runners"))
+        .and_then(|note| note.json.clone());
+    assert_eq!(body.expect("it registered")["run_untagged"], true);
     server.assert_no_slips();
 }
 
@@ -192,7 +209,11 @@ async fn a_failure_after_the_registration_takes_the_runner_off_again() {
     let args = ["register", "-n", "-u", &url, "-r", &token, "--executor", "docker"];
     let ran = run(&home, &args).await;
     assert_eq!(ran.code, Some(1));
-    assert!(ran.said.contains("the docker-image needs to be entered; give it as --docker-image"), "{}", ran.said);
+    assert!(
+        ran.said.contains("the docker-image needs to be entered; give it as --docker-image"),
+        "{}",
+        ran.said
+    );
     assert!(ran.said.contains("Unregistering runner from GitLab succeeded"), "{}", ran.said);
     assert_eq!(config(&home), "");
     let left = run(&home, &[&args[..], &["--leave-runner"]].concat()).await;
@@ -248,8 +269,21 @@ async fn a_template_fills_what_flags_leave_open() {
     let template = template.to_string_lossy().into_owned();
     let ran = run_with(
         &home,
-        &["register", "-n", "--template-config", &template, "--docker-image", "from-flag", "--docker-privileged=false"],
-        &[("CI_SERVER_URL", &url), ("CI_SERVER_TOKEN", &token), ("RUNNER_EXECUTOR", "docker"), ("DOCKER_VOLUMES", "/data:/cache")],
+        &[
+            "register",
+            "-n",
+            "--template-config",
+            &template,
+            "--docker-image",
+            "from-flag",
+            "--docker-privileged=false",
+        ],
+        &[
+            ("CI_SERVER_URL", &url),
+            ("CI_SERVER_TOKEN", &token),
+            ("RUNNER_EXECUTOR", "docker"),
+            ("DOCKER_VOLUMES", "/data:/cache"),
+        ],
         "",
     )
     .await;
@@ -263,7 +297,11 @@ async fn a_template_fills_what_flags_leave_open() {
     ] {
         assert!(written.contains(line), "{line} in {written}");
     }
-    assert!(ran.said.contains("Specified limit (7) larger than current concurrent limit (1)"), "{}", ran.said);
+    assert!(
+        ran.said.contains("Specified limit (7) larger than current concurrent limit (1)"),
+        "{}",
+        ran.said
+    );
     std::fs::write(home.path().join("template.toml"), format!("{text}{text}")).expect("the home is writable");
     let two = run(&home, &["register", "-n", "-u", &url, "-t", &token, "--template-config", &template]).await;
     assert_eq!(two.code, Some(1));
@@ -346,7 +384,10 @@ async fn unregister_by_name_by_token_and_all() {
     assert_eq!(all.code, Some(0), "{}", all.said);
     assert!(all.said.contains("Failed to unregister runner lost"), "{}", all.said);
     let left = config(&home);
-    assert!(left.starts_with("concurrent = 3 # three\n\n# the lost one\n") && !left.contains("third"), "{left}");
+    assert!(
+        left.starts_with("concurrent = 3 # three\n\n# the lost one\n") && !left.contains("third"),
+        "{left}"
+    );
     server.assert_no_slips();
 }
 
@@ -390,7 +431,11 @@ async fn lint_names_every_fault() {
     home.write_config("concurent = 4\nlog_level = \"loud\"\n");
     let odd = run(&home, &["lint"]).await;
     assert_eq!(odd.code, Some(1));
-    assert!(odd.said.contains("did you mean concurrent?") && odd.said.contains("unknown value \"loud\""), "{}", odd.said);
+    assert!(
+        odd.said.contains("did you mean concurrent?") && odd.said.contains("unknown value \"loud\""),
+        "{}",
+        odd.said
+    );
     home.write_config("concurrent = 4\n");
     let fine = run(&home, &["lint"]).await;
     assert_eq!(fine.code, Some(0), "{}", fine.said);

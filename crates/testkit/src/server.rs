@@ -98,6 +98,8 @@ pub struct Note {
     pub status: u16,
     /// The fault it met.
     pub fault: Option<Fault>,
+    /// Its body, if that was JSON.
+    pub json: Option<serde_json::Value>,
 }
 
 pub(crate) struct Project {
@@ -547,6 +549,7 @@ async fn answer(
         job: call.job,
         status,
         fault: call.fault,
+        json: call.json,
     });
     shared.changed();
     match call.fault {

@@ -6,7 +6,8 @@
 use super::ask::Asker;
 use super::error::CliError;
 use harrier_config::mirror::{
-    Azure, Cache, Capabilities, ContainerSecurityContext, DnsConfig, Docker, Gcs, Kubernetes, Runner, S3, Volumes,
+    Azure, Cache, Capabilities, ContainerSecurityContext, DnsConfig, Docker, Gcs, Kubernetes, Runner, S3,
+    Volumes,
 };
 
 /// Drops the sections of other executors and makes those of its own, with the empty tables GitLab Runner writes.

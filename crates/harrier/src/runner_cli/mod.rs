@@ -28,7 +28,12 @@ use std::process::ExitCode;
 
 /// A drop-in GitLab Runner
 #[derive(Parser)]
-#[command(disable_version_flag = true, subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    disable_version_flag = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
 struct Cli {
     /// Debug messages
     #[arg(long, global = true, env = "RUNNER_DEBUG", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = flags::parse_bool, hide_env_values = true)]
@@ -88,7 +93,9 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
             // A pipe that was closed is no reason to complain.
             let _ = error.print();
             return match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => ExitCode::SUCCESS,
+                ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                    ExitCode::SUCCESS
+                }
                 _ => ExitCode::FAILURE,
             };
         }
@@ -137,7 +144,8 @@ fn dispatch(verb: Verb) -> Result<(), CliError> {
 /// Runs a command that only waits for one server at a time. The runtime is not waited for: a read of standard
 /// input that nobody answers must not keep the process.
 fn block_on(command: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
     let result = runtime.block_on(command);
     runtime.shutdown_background();
     result

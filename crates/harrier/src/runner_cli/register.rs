@@ -22,7 +22,12 @@ pub struct Register {
     #[command(flatten)]
     file: ConfigFile,
     /// Template for the entry: a file with exactly one [[runners]]
-    #[arg(long = "template-config", env = "TEMPLATE_CONFIG_FILE", value_name = "FILE", hide_env_values = true)]
+    #[arg(
+        long = "template-config",
+        env = "TEMPLATE_CONFIG_FILE",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
     template: Option<PathBuf>,
     /// Registration token (deprecated); a glrt- token is taken as --token
     #[arg(short = 'r', long, env = "REGISTRATION_TOKEN", hide_env_values = true)]
@@ -127,7 +132,8 @@ async fn register(args: Register, system_id: &str, undo: &Undo) -> Result<(), Cl
 
     let prompt = "Enter the GitLab instance URL (for example, https://gitlab.com/):";
     runner.url = Some(asker.ask("url", prompt, runner.url.take(), false).await?);
-    let identity = identify(&mut runner, &legacy, registration_token, &host, &file, asker, system_id, undo).await?;
+    let identity =
+        identify(&mut runner, &legacy, registration_token, &host, &file, asker, system_id, undo).await?;
     if let Some(identity) = identity {
         runner.id = Some(identity.id);
         runner.token_obtained_at = Some(now());
@@ -294,7 +300,9 @@ fn not_verified(error: Option<harrier_client::ClientError>) -> CliError {
     let doing = "Failed to verify the runner";
     match error {
         Some(source) => CliError::Server { doing, source },
-        None => CliError::Refused(format!("{doing}: the server does not know this token; check --url and --token")),
+        None => CliError::Refused(format!(
+            "{doing}: the server does not know this token; check --url and --token"
+        )),
     }
 }
 
@@ -337,7 +345,8 @@ async fn ask_executor(runner: &Runner, asker: Asker) -> Result<String, CliError>
         if ExecutorSpec::NAMES.contains(&name.as_str()) {
             return Ok(name);
         }
-        let message = format!("Invalid executor specified: {name:?}; known are {}", ExecutorSpec::NAMES.join(", "));
+        let message =
+            format!("Invalid executor specified: {name:?}; known are {}", ExecutorSpec::NAMES.join(", "));
         if !asker.interactive {
             return Err(CliError::Refused(message));
         }
@@ -375,7 +384,12 @@ fn warn_if_it_takes_no_jobs(path: &Path, runner: &Runner) {
 fn credentials_of(runner: &Runner, file: &ConfigFile) -> Credentials {
     let path = |value: &Option<String>| value.as_ref().filter(|path| !path.is_empty()).map(PathBuf::from);
     let tls = (path(&runner.tls_ca_file), path(&runner.tls_cert_file), path(&runner.tls_key_file));
-    Credentials::new(runner.url.clone().unwrap_or_default(), tls, runner.token.clone().unwrap_or_default(), file)
+    Credentials::new(
+        runner.url.clone().unwrap_or_default(),
+        tls,
+        runner.token.clone().unwrap_or_default(),
+        file,
+    )
 }
 
 fn host_name() -> String {

@@ -30,7 +30,9 @@ pub struct Verify {
 impl Verify {
     /// Whether any selector was given.
     fn selects(&self) -> bool {
-        [&self.name, &self.url, &self.token].iter().any(|given| given.as_ref().is_some_and(|text| !text.is_empty()))
+        [&self.name, &self.url, &self.token]
+            .iter()
+            .any(|given| given.as_ref().is_some_and(|text| !text.is_empty()))
     }
 
     fn matches(&self, runner: &RunnerSpec) -> bool {
@@ -46,7 +48,8 @@ pub async fn run(args: Verify) -> Result<(), CliError> {
     warn_about_mode();
     let host = load(&args.file.path)?;
     let system = system_id(&args.file.path);
-    let chosen = host.runners.iter().enumerate().filter(|(_, runner)| !args.selects() || args.matches(runner));
+    let chosen =
+        host.runners.iter().enumerate().filter(|(_, runner)| !args.selects() || args.matches(runner));
     let chosen: Vec<(usize, &RunnerSpec)> = chosen.collect();
     if args.selects() && chosen.is_empty() {
         return Err(CliError::Refused(format!(
