@@ -47,12 +47,18 @@ struct Group {
     /// Distance of the pieces looked at.
     stride: usize,
     table: Box<BitTable>,
+    /// The same by another hash: what passes the first table by chance ends here, before the slow look-up.
+    second: Box<BitTable>,
     /// Piece → strings that hold it, with its place in them.
     owners: HashMap<u32, Vec<(usize, usize)>>,
 }
 
 fn hash(piece: u32) -> u16 {
     (piece.wrapping_mul(0x9E37_79B1) >> 16) as u16
+}
+
+fn second_hash(piece: u32) -> u16 {
+    (piece.wrapping_mul(0x85EB_CA6B) >> 16) as u16
 }
 
 fn piece_at(text: &[u8], at: usize, q: usize) -> u32 {
@@ -130,16 +136,18 @@ impl Group {
             _ => 4,
         };
         let mut table = BitTable::new();
+        let mut second = BitTable::new();
         let mut owners: HashMap<u32, Vec<(usize, usize)>> = HashMap::new();
         for (which, text) in members() {
             for offset in 0..=m - q {
                 let piece = piece_at(text, offset, q);
                 table.set(hash(piece));
+                second.set(second_hash(piece));
                 owners.entry(piece).or_default().push((which, offset));
             }
         }
         let mask = u32::MAX >> (32 - 8 * q);
-        Some(Self { mask, q, stride: m - q + 1, table, owners })
+        Some(Self { mask, q, stride: m - q + 1, table, second, owners })
     }
 
     fn find_all(&self, all: &[Vec<u8>], text: &[u8], found: &mut Vec<Span>) {
@@ -167,7 +175,7 @@ impl Group {
 
     fn compare(&self, all: &[Vec<u8>], text: &[u8], at: usize, found: &mut Vec<Span>) {
         let piece = piece_at(text, at, self.q);
-        if self.table.bit(hash(piece)) == 0 {
+        if self.table.bit(hash(piece)) & self.second.bit(second_hash(piece)) == 0 {
             return;
         }
         let Some(owners) = self.owners.get(&piece) else { return };
