@@ -3,6 +3,7 @@
 //!
 //! Called by `server`. It must never look into what is sent.
 
+use crate::tls::Certificate;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use std::io;
@@ -15,6 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// The power over one connection, held by the request handler.
 #[derive(Clone)]
@@ -42,17 +45,26 @@ impl Line {
 
 /// One accepted connection.
 pub(crate) struct Wire {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     line: Line,
 }
 
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl Stream for TcpStream {}
+impl Stream for TlsStream<TcpStream> {}
+
 impl Wire {
-    fn new(stream: TcpStream) -> io::Result<Wire> {
+    async fn new(stream: TcpStream, tls: Option<TlsAcceptor>) -> io::Result<Wire> {
         stream.set_nodelay(true)?;
         let stream = stream.into_std()?;
         let socket = stream.try_clone()?;
         let line = Line(Arc::new(LineState { socket, allowance: AtomicI64::new(-1) }));
-        Ok(Wire { stream: TcpStream::from_std(stream)?, line })
+        let stream = TcpStream::from_std(stream)?;
+        let stream: Box<dyn Stream> = match tls {
+            Some(acceptor) => Box::new(acceptor.accept(stream).await?),
+            None => Box::new(stream),
+        };
+        Ok(Wire { stream, line })
     }
 }
 
@@ -100,6 +112,7 @@ pub(crate) struct Doors {
     feed: mpsc::Sender<(Wire, SocketAddr)>,
     open: Mutex<Vec<JoinHandle<()>>>,
     lines: Arc<Mutex<Vec<Weak<LineState>>>>,
+    tls: Option<TlsAcceptor>,
 }
 
 /// Where the HTTP server picks up its connections.
@@ -113,7 +126,7 @@ const HOSTS: [[u8; 4]; 2] = [[127, 0, 0, 1], [127, 0, 0, 2]];
 
 impl Doors {
     /// Takes a free port on both hosts and opens it.
-    pub(crate) async fn open_new() -> io::Result<(Doors, Porch)> {
+    pub(crate) async fn open_new(certificate: Option<Certificate>) -> io::Result<(Doors, Porch)> {
         let (feed, arrivals) = mpsc::channel(64);
         let mut last_error = io::Error::from(io::ErrorKind::AddrInUse);
         for _ in 0..20 {
@@ -126,6 +139,7 @@ impl Doors {
                         feed,
                         open: Mutex::new(Vec::new()),
                         lines: Arc::new(Mutex::new(Vec::new())),
+                        tls: certificate.map(Certificate::acceptor),
                     };
                     doors.watch(first);
                     doors.watch(second);
@@ -167,18 +181,22 @@ impl Doors {
     fn watch(&self, listener: TcpListener) {
         let feed = self.feed.clone();
         let lines = Arc::clone(&self.lines);
+        let tls = self.tls.clone();
         let door = tokio::spawn(async move {
             loop {
                 let Ok((stream, peer)) = listener.accept().await else { continue };
-                let Ok(wire) = Wire::new(stream) else { continue };
-                {
-                    let mut lines = lines.lock().expect("no holder of this lock panics");
-                    lines.retain(|line| line.strong_count() > 0);
-                    lines.push(Arc::downgrade(&wire.line.0));
-                }
-                if feed.send((wire, peer)).await.is_err() {
-                    return;
-                }
+                let (feed, lines, tls) = (feed.clone(), Arc::clone(&lines), tls.clone());
+                // A handshake takes its time, and one that fails is the client's affair.
+                tokio::spawn(async move {
+                    let Ok(wire) = Wire::new(stream, tls).await else { return };
+                    {
+                        let mut lines = lines.lock().expect("no holder of this lock panics");
+                        lines.retain(|line| line.strong_count() > 0);
+                        lines.push(Arc::downgrade(&wire.line.0));
+                    }
+                    // A server that has ended takes no connection.
+                    let _ = feed.send((wire, peer)).await;
+                });
             }
         });
         self.open.lock().expect("no holder of this lock panics").push(door);

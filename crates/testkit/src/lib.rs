@@ -9,11 +9,13 @@ mod connection;
 mod faults;
 mod git_http;
 mod jobs;
+mod payload;
 mod register;
 mod repo;
 mod rules;
 mod runner_process;
 mod server;
+mod tls;
 mod trace;
 
 pub use faults::{Fault, FaultPlan, On};
@@ -21,3 +23,4 @@ pub use jobs::{ArtifactRecord, JobRecord, JobSpec, JobState, PutRecord, Var};
 pub use repo::{Repo, RepoFile};
 pub use runner_process::{RunnerProcess, TempHome, config_toml};
 pub use server::{FakeGitLab, Note, Options, TestkitError};
+pub use tls::{AUTHORITY, Certificate};

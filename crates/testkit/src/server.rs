@@ -9,6 +9,7 @@ use crate::faults::{Fault, FaultPlan, Faults, On, mix};
 use crate::jobs::{Job, JobRecord, JobSpec, JobState};
 use crate::register::RunnerEntry;
 use crate::repo::Repo;
+use crate::tls::Certificate;
 use crate::{artifacts, git_http, jobs, register, rules, trace};
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -61,8 +62,10 @@ pub struct Options {
     /// The runner process is killed and started again during the test: what a restarted runner cannot know is
     /// no slip.
     pub runner_restarts: bool,
-    /// Tokens a new runner's identity expires after, in seconds.
+    /// Seconds after which a new runner's token expires.
     pub token_lifetime: Option<u64>,
+    /// Speak TLS, showing this.
+    pub tls: Option<Certificate>,
 }
 
 impl Default for Options {
@@ -77,6 +80,7 @@ impl Default for Options {
             redirect_uploads: false,
             runner_restarts: false,
             token_lifetime: None,
+            tls: None,
         }
     }
 }
@@ -164,13 +168,22 @@ impl Shared {
         self.changed.subscribe()
     }
 
+    fn scheme(&self) -> &'static str {
+        if self.options.tls.is_some() { "https" } else { "http" }
+    }
+
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", self.scheme(), self.port)
     }
 
     /// The same server under another host name.
     pub(crate) fn other_host(&self) -> String {
-        format!("http://127.0.0.2:{}", self.port)
+        format!("{}://127.0.0.2:{}", self.scheme(), self.port)
+    }
+
+    /// Where git finds a project, credentials included (§4.3).
+    pub(crate) fn repo_url(&self, token: &str, project: &str) -> String {
+        format!("{}://gitlab-ci-token:{token}@127.0.0.1:{}/{project}.git", self.scheme(), self.port)
     }
 }
 
@@ -277,7 +290,7 @@ impl FakeGitLab {
 
     /// Starts one.
     pub async fn start_with(options: Options) -> Result<FakeGitLab, TestkitError> {
-        let (doors, porch) = Doors::open_new().await.map_err(TestkitError::Listen)?;
+        let (doors, porch) = Doors::open_new(options.tls).await.map_err(TestkitError::Listen)?;
         let mut inner = Inner {
             jobs: BTreeMap::new(),
             runners: Vec::new(),
@@ -312,7 +325,7 @@ impl FakeGitLab {
         Ok(FakeGitLab { shared, doors, http, runner_token })
     }
 
-    /// `http://127.0.0.1:<port>`, the `url` of config.toml.
+    /// `http(s)://127.0.0.1:<port>`, the `url` of config.toml.
     pub fn url(&self) -> String {
         self.shared.url()
     }

@@ -1,10 +1,14 @@
 //! The fake GitLab under a hand-written client: a well-behaved exchange has no slips, each misbehaviour has one,
 //! each fault does what its name says.
 
-use harrier_testkit::{FakeGitLab, Fault, FaultPlan, JobSpec, JobState, On, Options, Repo, Var};
+use harrier_testkit::{
+    AUTHORITY, Certificate, FakeGitLab, Fault, FaultPlan, JobSpec, JobState, On, Options, Repo, Var,
+};
 use reqwest::{Method, Response, StatusCode};
+use rustls_pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -399,4 +403,29 @@ async fn masked_and_file_variables_come_as_rails_sends_them() {
     };
     assert_eq!(find("SECRET")["masked"], true);
     assert_eq!((find("CFG")["file"].clone(), find("CI").get("file")), (json!(true), None));
+}
+
+#[tokio::test]
+async fn tls_is_for_those_who_trust_the_authority() {
+    for (certificate, good) in [(Certificate::Ours, true), (Certificate::OtherName, false)] {
+        let server = FakeGitLab::start_with(Options { tls: Some(certificate), ..Options::default() });
+        let server = server.await.expect("a server");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        let authority = rustls_pki_types::CertificateDer::from_pem_slice(AUTHORITY.as_bytes()).expect("PEM");
+        roots.add(authority).expect("a root");
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let http = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls);
+        let http = http.build().expect("plain settings");
+        let answer = http.get(format!("{}/api/v4/runners/router/discovery", server.url())).send().await;
+        assert_eq!(
+            answer.map(|answer| answer.status().as_u16()).ok(),
+            good.then_some(501),
+            "{certificate:?}"
+        );
+    }
 }
