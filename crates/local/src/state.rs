@@ -4,8 +4,9 @@
 use crate::dotenv;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use harrier_store::{JobDir, StateDir, StoreError};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -21,16 +22,15 @@ pub enum StateError {
         source: io::Error,
     },
     /// Somebody works there.
-    #[error(
-        "another `harrier run` (process {holder}) is at work in this repository; wait for its end or stop it \
-         (its lock is {})", path.display()
-    )]
+    #[error("another `harrier run`{} is at work in this repository; wait for its end or stop it",
+        pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
     Taken {
-        /// Its process id, as it noted it.
-        holder: String,
-        /// The lock.
-        path: PathBuf,
+        /// Its process, if known.
+        pid: Option<u32>,
     },
+    /// The place of the jobs.
+    #[error(transparent)]
+    Store(StoreError),
 }
 
 fn remedy(source: &io::Error) -> &'static str {
@@ -48,8 +48,7 @@ fn remedy(source: &io::Error) -> &'static str {
 /// `.harrier/` of one repository. Whoever has this value has the lock.
 pub struct State {
     root: PathBuf,
-    /// Held, not read: the lock is gone with it.
-    _lock: nix::fcntl::Flock<File>,
+    dir: StateDir,
 }
 
 impl State {
@@ -61,30 +60,11 @@ impl State {
         if !ignore.exists() {
             write(&ignore, b"*\n")?;
         }
-        private_dir(&root.join("state"))?;
-        let path = root.join("state/lock");
-        let failed = |source| StateError::Io { path: path.clone(), source };
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
-        let mut lock = match nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
-            Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
-                let mut holder = String::new();
-                // Who holds it is only for the message.
-                let _ = file.read_to_string(&mut holder);
-                return Err(StateError::Taken { holder: holder.trim().to_owned(), path });
-            }
-            Err((_, errno)) => return Err(failed(errno.into())),
-        };
-        lock.set_len(0).map_err(failed)?;
-        writeln!(lock, "{}", std::process::id()).map_err(failed)?;
-        Ok(Self { root, _lock: lock })
+        let dir = StateDir::open(root.join("state")).map_err(|error| match error {
+            StoreError::InUse { pid, .. } => StateError::Taken { pid },
+            other => StateError::Store(other),
+        })?;
+        Ok(Self { root, dir })
     }
 
     /// Removes everything, for `--clean`.
@@ -113,9 +93,14 @@ impl State {
         self.root.join("artifacts")
     }
 
-    /// Parent of the job directories.
-    pub fn jobs(&self) -> PathBuf {
-        self.root.join("state")
+    /// What the directories of the jobs lie in.
+    pub fn jobs(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Job directories that a killed run has left.
+    pub fn left_jobs(&self) -> Result<Vec<JobDir>, StateError> {
+        self.dir.jobs().map_err(StateError::Store)
     }
 
     /// Where the log of a job is kept after its end.

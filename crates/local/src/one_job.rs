@@ -1,0 +1,161 @@
+//! One job of a local run: the payload goes the road that a server's job goes, its log goes to the view. Called by
+//! the host, once for each attempt. It must never do anything to the job that a runner would not do.
+
+use crate::events::Event;
+use crate::state::{State, StateError};
+use harrier_api::JobPayload;
+use harrier_base::{FailureReason, SystemClock};
+use harrier_config::RunnerSpec;
+use harrier_engine::{Executor, JobLog, JobOutcome, JobRun, LogError, LogView, OpenCx, Stop, run_job};
+use harrier_logpipe::Settings;
+use harrier_plan::{Facts, PlanError, plan_job};
+use harrier_store::{JobDir, Journal, StoreError};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use tokio::sync::mpsc;
+
+/// The machine did not let a job be carried out; Harrier's own fault or the disk's, never the job's.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// Its directory or journal.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// No plan can be made of it.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A file below `.harrier/`.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// What all jobs of a run share.
+pub struct Road {
+    /// Where jobs run.
+    pub executor: Arc<dyn Executor>,
+    /// The runner that a local run stands for.
+    pub spec: RunnerSpec,
+    /// Facts of this host; the slot is put in for each job.
+    pub facts: Facts,
+    /// The binary that is started again as supervisor and helper.
+    pub own_binary: PathBuf,
+    /// `.harrier/`
+    pub state: Arc<State>,
+    /// Where the view listens.
+    pub events: mpsc::Sender<Event>,
+}
+
+/// One attempt.
+pub struct Attempt {
+    /// Index for the view.
+    pub job: usize,
+    /// What to do.
+    pub payload: JobPayload,
+    /// Number of the free place it takes.
+    pub slot: u32,
+    /// Pulled when it shall end.
+    pub stop: Stop,
+}
+
+/// How an attempt ended.
+pub struct Report {
+    /// The engine's word.
+    pub outcome: JobOutcome,
+    /// Where its log is kept.
+    pub log: PathBuf,
+}
+
+impl Road {
+    /// Carries one attempt out; nothing of it runs or lies about afterwards but artifacts, cache and log.
+    pub async fn carry_out(&self, attempt: Attempt) -> Result<Report, JobError> {
+        let Attempt { job, payload, slot, stop } = attempt;
+        let facts = Facts { concurrent_id: slot, concurrent_project_id: slot, ..self.facts.clone() };
+        let mut plan = plan_job(&payload, &self.spec, &facts)?;
+        // A person reads along: time stamps would only be in the way.
+        plan.log.timestamps = false;
+        let dir = JobDir::create(self.state.jobs(), &format!("{}-local", payload.id))?;
+        let journal = Mutex::new(Journal::open(&dir)?);
+        let settings = Settings {
+            masks: plan.log.masks.clone(),
+            token_prefixes: plan.log.token_prefixes.clone(),
+            timestamps: plan.log.timestamps,
+            limit: plan.log.limit,
+        };
+        let log = JobLog::open(&dir, &settings, Arc::new(SystemClock)).await?;
+        let follower = tokio::spawn(follow(log.view(), job, self.events.clone()));
+        let raw_log = dir.raw_log();
+        let run = JobRun {
+            plan: &plan,
+            executor: self.executor.as_ref(),
+            journal: &journal,
+            cx: OpenCx {
+                job_dir: dir.path(),
+                raw_log: &raw_log,
+                own_binary: &self.own_binary,
+                die_with_parent: true,
+            },
+            log: &log,
+            stop: &stop,
+            clock: &SystemClock,
+        };
+        let (mut outcome, teardown) = run_job(run).await;
+        teardown.run().await;
+        if let Err(error) = log.finish().await
+            && outcome.success
+        {
+            outcome = JobOutcome::system(error.to_string());
+        }
+        // The log's end lets the follower end. It fails only when the view is gone.
+        let _ = follower.await;
+        let kept = self.state.log(&payload.job_info.name);
+        std::fs::rename(dir.trace_log(), &kept)
+            .map_err(|source| StateError::Io { path: kept.clone(), source })?;
+        dir.remove()?;
+        Ok(Report { outcome, log: kept })
+    }
+}
+
+impl Report {
+    /// The reason on the wire, if it failed.
+    pub fn reason(&self) -> &'static str {
+        self.outcome.reason.unwrap_or(FailureReason::UnknownFailure).wire()
+    }
+}
+
+/// Sends whole lines of a growing log to the view; at its end the rest.
+async fn follow(view: LogView, job: usize, events: mpsc::Sender<Event>) {
+    let LogView { path, mut committed } = view;
+    let Ok(file) = File::open(&path) else { return };
+    let mut offset = 0u64;
+    let mut held = Vec::new();
+    let mut chunk = vec![0; 64 * 1024];
+    loop {
+        let end = *committed.borrow_and_update();
+        while offset < end {
+            let want = usize::try_from(end - offset).unwrap_or(usize::MAX).min(chunk.len());
+            let Ok(n @ 1..) = file.read_at(&mut chunk[..want], offset) else { return };
+            offset += n as u64;
+            held.extend_from_slice(&chunk[..n]);
+            let Some(last) = held.iter().rposition(|b| *b == b'\n') else { continue };
+            let rest = held.split_off(last + 1);
+            let bytes = std::mem::replace(&mut held, rest);
+            if events.send(Event::Log { job, bytes }).await.is_err() {
+                return;
+            }
+        }
+        if committed.changed().await.is_err() {
+            // The writer is gone; a last word may have come between the look and its end.
+            if offset == *committed.borrow() {
+                break;
+            }
+        }
+    }
+    if !held.is_empty() {
+        // Nobody listening any more is no fault of the job's.
+        let _ = events.send(Event::Log { job, bytes: held }).await;
+    }
+}
