@@ -8,7 +8,7 @@
 use crate::git::{Git, GitError};
 use crate::repository::{GitFacts, Person, Repository};
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// The snapshot could not be taken.
@@ -75,6 +75,7 @@ impl Staged {
             && head.tree == tree
         {
             let snapshot = Snapshot { repository, sha: head.sha.clone(), dirty: false };
+            snapshot.own_commit(repo)?;
             snapshot.publish(facts)?;
             return Ok(snapshot);
         }
@@ -111,6 +112,31 @@ impl Staged {
 }
 
 impl Snapshot {
+    /// Puts HEAD's commit object beside the snapshots: who gets sources from a neighbour without `git fetch` looks for
+    /// the commit itself there. Trees and files stay borrowed.
+    fn own_commit(&self, repo: &Repository) -> Result<(), SnapshotError> {
+        let (Some(fan), Some(rest)) = (self.sha.get(..2), self.sha.get(2..)) else { return Ok(()) };
+        let place = Path::new("objects").join(fan).join(rest);
+        let own = self.repository.join(&place);
+        if own.is_file() {
+            return Ok(());
+        }
+        make_dir(&self.repository.join("objects").join(fan))?;
+        let fresh = own.with_extension("new");
+        if fs::copy(repo.common_dir.join(&place), &fresh).is_err() {
+            // It is in a pack.
+            let content =
+                Git::new(&repo.root, "cat-file").ask(["commit", &self.sha])?.unwrap_or_default();
+            let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+            let written = write!(packed, "commit {}\0", content.len())
+                .and_then(|()| packed.write_all(&content))
+                .and_then(|()| packed.finish())
+                .and_then(|bytes| fs::write(&fresh, bytes));
+            written.map_err(|source| SnapshotError::Write { path: fresh.clone(), source })?;
+        }
+        fs::rename(&fresh, &own).map_err(|source| SnapshotError::Write { path: own, source })
+    }
+
     /// Names the commit in the snapshot repository as the branch or tag it stands for, so that it can be fetched.
     fn publish(&self, facts: &GitFacts) -> Result<(), SnapshotError> {
         let refs = self.repository.join("refs");

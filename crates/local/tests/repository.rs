@@ -101,6 +101,23 @@ fn a_clean_tree_is_its_own_snapshot() {
 }
 
 #[test]
+fn the_commit_of_a_clean_tree_lies_in_the_snapshot_repository() {
+    for packed in [false, true] {
+        let tree = Tree::new();
+        tree.write("a.txt", "one");
+        tree.commit("first");
+        if packed {
+            tree.git(&["gc", "-q"]);
+        }
+        let snapshot = tree.snapshot();
+        let own = snapshot.repository.join("objects").join(&snapshot.sha[..2]).join(&snapshot.sha[2..]);
+        assert!(own.is_file(), "packed: {packed}");
+        let git_dir = format!("--git-dir={}", snapshot.repository.display());
+        tree.git(&[&git_dir, "fsck", "--full"]);
+    }
+}
+
+#[test]
 fn a_dirty_tree_is_taken_as_it_is_and_nothing_of_the_users_changes() {
     let tree = Tree::new();
     for name in ["kept", "changed", "deleted", "staged", "dir/moved"] {

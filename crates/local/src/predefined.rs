@@ -1,0 +1,118 @@
+//! What a local run says of the project, the server and the runner it stands for (`ci-yaml.md` §30,
+//! `executors.md` §2). Pure.
+
+use crate::origin::Origin;
+use crate::repository::{GitFacts, Repository};
+use crate::state::State;
+use harrier_base::Secret;
+use harrier_config::{ExecutorSpec, RunnerSpec};
+use harrier_engine::Abilities;
+use harrier_plan::{ExecutorTraits, Facts};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A project's id where there is no server to give one.
+pub const PROJECT_ID: i64 = 1;
+
+/// From SIGTERM to SIGKILL. A runner's ten minutes are too long for a person at a terminal.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Name and build of the program, for the first line of the logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// `CI_RUNNER_VERSION`
+    pub version: String,
+    /// `CI_RUNNER_REVISION`
+    pub revision: String,
+}
+
+/// What the remote, or the directory, says of the project.
+pub fn origin(repository: &Repository, facts: &GitFacts) -> Origin {
+    facts.remote_url.as_deref().and_then(Origin::parse).unwrap_or_else(|| {
+        let name = repository.root.file_name().map(|n| n.to_string_lossy().into_owned());
+        let name = name.filter(|n| !n.is_empty()).unwrap_or_else(|| "project".into());
+        Origin { host: "localhost".into(), protocol: "http", port: None, path: format!("local/{name}") }
+    })
+}
+
+/// The entry of `config.toml` that a local run stands for.
+pub fn runner(state: &State, abilities: &Abilities) -> RunnerSpec {
+    let executor = match abilities.name {
+        "shell" => ExecutorSpec::Shell,
+        other => ExecutorSpec::Unsupported(other.to_owned()),
+    };
+    RunnerSpec {
+        name: "local".into(),
+        url: format!("file://{}", state.artifacts().display()),
+        id: None,
+        // It names build directories, nobody is asked for it.
+        token: Secret::new("local"),
+        token_obtained_at: None,
+        token_expires_at: None,
+        tls_ca_file: None,
+        tls_cert_file: None,
+        tls_key_file: None,
+        limit: 0,
+        output_limit: 4096 * 1024,
+        request_concurrency: 1,
+        strict_check_interval: false,
+        unhealthy_requests_limit: 3,
+        unhealthy_interval: Duration::from_secs(3600),
+        final_update_retry_limit: 1,
+        labels: BTreeMap::new(),
+        executor,
+        builds_dir: Some(state.builds()),
+        cache_dir: Some(state.caches()),
+        clone_url: None,
+        environment: Vec::new(),
+        shell: None,
+        pre_get_sources_script: None,
+        post_get_sources_script: None,
+        pre_build_script: None,
+        post_build_script: None,
+        prepare_timeout: None,
+        get_sources_timeout: None,
+        debug_trace_disabled: false,
+        safe_directory_checkout: None,
+        clean_git_config: None,
+        custom_build_dir: None,
+        artifact_upload_timeout: Duration::from_secs(3600),
+        artifact_response_header_timeout: Duration::from_secs(600),
+        feature_flags: BTreeMap::new(),
+        graceful_kill_timeout: GRACE,
+        force_kill_timeout: Duration::from_secs(10),
+    }
+}
+
+/// Facts of this host, the same for every job but for its slot.
+pub fn host_facts(abilities: &Abilities, program: &Program) -> Facts {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    };
+    Facts {
+        program: "harrier".into(),
+        version: program.version.clone(),
+        revision: program.revision.clone(),
+        system_id: "local".into(),
+        concurrent_id: 0,
+        concurrent_project_id: 0,
+        default_builds_dir: None,
+        default_cache_dir: None,
+        os_arch: format!("{}/{arch}", std::env::consts::OS),
+        abilities: ExecutorTraits {
+            name: abilities.name.to_owned(),
+            shell: abilities.shell,
+            shared: abilities.shared,
+            custom_build_dir_default: false,
+            safe_directory_default: false,
+            clean_git_config_default: false,
+        },
+        correlation_id: String::new(),
+        tls_ca: None,
+        tls_cert: None,
+        tls_key: None,
+    }
+}
