@@ -71,7 +71,7 @@ pub struct StageStart<'a> {
 
 /// The place of one job.
 #[async_trait]
-pub trait Session: Send {
+pub trait Session: Send + Sync {
     /// Lines for the log that say what was made ready.
     fn notes(&self) -> Vec<String>;
 

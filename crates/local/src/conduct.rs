@@ -217,8 +217,8 @@ impl Conduct {
                     reason: report.reason().to_owned(),
                     exit_code: report.outcome.exit_code,
                 });
-                let canceled = report.outcome.aborted
-                    || report.outcome.reason == Some(FailureReason::JobCanceled);
+                let canceled =
+                    report.outcome.aborted || report.outcome.reason == Some(FailureReason::JobCanceled);
                 (failure, canceled)
             }
             Some(Err(fault)) => return self.fault(job, fault).await,

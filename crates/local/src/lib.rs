@@ -5,13 +5,18 @@
 //! a job of a server. It must never do anything to a job after the payload that the runner host does not do, and never name a
 //! concrete executor.
 
+mod conduct;
 mod dotenv;
 mod events;
 mod git;
+mod one_job;
+mod origin;
+mod predefined;
 mod repository;
 mod selection;
 mod snapshot;
 mod state;
+mod work_tree;
 
 pub use dotenv::DotenvError;
 pub use events::*;

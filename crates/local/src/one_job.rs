@@ -7,6 +7,7 @@ use harrier_api::JobPayload;
 use harrier_base::{FailureReason, SystemClock};
 use harrier_config::RunnerSpec;
 use harrier_engine::{Executor, JobLog, JobOutcome, JobRun, LogError, LogView, OpenCx, Stop, run_job};
+
 use harrier_logpipe::Settings;
 use harrier_plan::{Facts, PlanError, plan_job};
 use harrier_store::{JobDir, Journal, StoreError};

@@ -125,8 +125,7 @@ impl Snapshot {
         let fresh = own.with_extension("new");
         if fs::copy(repo.common_dir.join(&place), &fresh).is_err() {
             // It is in a pack.
-            let content =
-                Git::new(&repo.root, "cat-file").ask(["commit", &self.sha])?.unwrap_or_default();
+            let content = Git::new(&repo.root, "cat-file").ask(["commit", &self.sha])?.unwrap_or_default();
             let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
             let written = write!(packed, "commit {}\0", content.len())
                 .and_then(|()| packed.write_all(&content))

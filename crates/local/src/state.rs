@@ -2,9 +2,9 @@
 //! have left. Called by the local host. It must never touch anything outside of `.harrier/`.
 
 use crate::dotenv;
+use harrier_store::{JobDir, StateDir, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use harrier_store::{JobDir, StateDir, StoreError};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};

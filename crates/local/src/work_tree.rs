@@ -49,7 +49,8 @@ impl<'a> WorkTree<'a> {
 
     fn read(&self, path: &str) -> Result<String, FetchError> {
         let relative = Path::new(path);
-        let inside = relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        let inside =
+            relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         if !inside {
             return Err(FetchError::Failed("it lies outside of the repository".into()));
         }
@@ -87,7 +88,9 @@ impl IncludeSource for WorkTree<'_> {
         let base = self.repository.merge_base_with(git_ref, self.facts).map_err(|e| e.to_string())?;
         match base {
             Some(base) => self.repository.changed_files(&base).map_err(|e| e.to_string()),
-            None => Err(format!("there is no branch, tag or commit {git_ref:?} with a commit in common with HEAD")),
+            None => Err(format!(
+                "there is no branch, tag or commit {git_ref:?} with a commit in common with HEAD"
+            )),
         }
     }
 }
