@@ -10,16 +10,19 @@ use harrier_process::{Lost, StopFailed, Supervised, stop_ladder};
 use harrier_store::StoreError;
 use std::future::pending;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// A stage under a supervisor.
 pub(crate) struct Supervision {
     program: Supervised,
     place: Place,
+    /// When it was first asked to stop, and why: `wait` may be called again.
+    asked: Option<(Instant, StopReason)>,
 }
 
 impl Supervision {
     pub fn new(program: Supervised, place: Place) -> Self {
-        Self { program, place }
+        Self { program, place, asked: None }
     }
 
     /// The end of a program in the engine's words.
@@ -54,15 +57,17 @@ impl Running for Supervision {
             },
             reason = stop.pulled() => reason,
         };
+        let (since, first) = self.asked.get_or_insert_with(|| (Instant::now(), reason)).clone();
         let harder = async {
-            match reason {
+            match first {
                 StopReason::Canceled => {
                     stop.pulled_other_than(&[StopReason::Canceled]).await;
                 }
                 StopReason::Aborted | StopReason::TimedOut | StopReason::Interrupted(_) => pending().await,
             }
         };
-        match stop_ladder(&mut self.program, ladder.graceful, ladder.force, harder).await {
+        let graceful = ladder.graceful.saturating_sub(since.elapsed());
+        match stop_ladder(&mut self.program, graceful, ladder.force, harder).await {
             Ok(exit) => Self::exit(exit),
             Err(StopFailed::Lost(lost)) => Err(self.lost(lost).await),
             Err(dormant @ StopFailed::Dormant { .. }) => Err(failed(dormant.to_string())),
