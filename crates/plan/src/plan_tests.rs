@@ -677,3 +677,107 @@ fn a_secret_is_in_no_line_of_the_header() {
         assert!(!text.contains(samples::TOKEN));
     }
 }
+
+mod whatever_a_server_sends {
+    use super::*;
+    use proptest::prelude::*;
+    use std::path::Component;
+
+    const NAMES: [&str; 24] = [
+        "GIT_STRATEGY",
+        "GIT_CLONE_PATH",
+        "GIT_CLEAN_FLAGS",
+        "GIT_SUBMODULE_STRATEGY",
+        "GIT_SUBMODULE_PATHS",
+        "GIT_SUBMODULE_DEPTH",
+        "GIT_SUBMODULE_FORCE_HTTPS",
+        "GET_SOURCES_ATTEMPTS",
+        "RUNNER_SCRIPT_TIMEOUT",
+        "RUNNER_AFTER_SCRIPT_TIMEOUT",
+        "CACHE_FALLBACK_KEY",
+        "CACHE_REQUEST_TIMEOUT",
+        "CACHE_COMPRESSION_LEVEL",
+        "ARTIFACT_COMPRESSION_LEVEL",
+        "CI_DEBUG_TRACE",
+        "CI_PROJECT_PATH",
+        "CI_JOB_STATUS",
+        "FF_TIMESTAMPS",
+        "FF_HASH_CACHE_KEYS",
+        "FF_GIT_URLS_WITHOUT_TOKENS",
+        "CI_SERVER_SHELL_SSH_PORT",
+        "AFTER_SCRIPT_IGNORE_ERRORS",
+        "A",
+        "../A",
+    ];
+
+    fn value() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "\\PC{0,12}",
+            Just("true".to_owned()),
+            Just("none".to_owned()),
+            Just("empty".to_owned()),
+            Just("recursive".to_owned()),
+            Just("$CI_BUILDS_DIR/x/../y".to_owned()),
+            Just("${A}$$$A".to_owned()),
+            Just("../../x".to_owned()),
+            Just("99999999999999999999h".to_owned()),
+            "-?[0-9]{1,12}(s|m|h|)",
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+        #[test]
+        fn makes_a_sound_plan(
+            variables in proptest::collection::vec((0..NAMES.len(), value(), any::<[bool; 3]>()), 0..12),
+            keys in proptest::collection::vec("[a-z./\\\\ %2fe$A-]{0,12}", 0..4),
+            url in prop_oneof![
+                Just(format!("https://gitlab-ci-token:{}@ci.example.test/birds/kestrel.git", samples::TOKEN)),
+                Just(format!("https://gitlab-ci-token:{}@other.test:8/../x.git", samples::TOKEN)),
+                "\\PC{0,20}",
+                "(https|ssh|file)://[a-z@:/.]{0,20}",
+            ],
+            timeout: i64,
+            text in "\\PC{0,30}",
+        ) {
+            let plan = plan_with(|payload, spec, _| {
+                spec.custom_build_dir = Some(true);
+                payload.runner_info.timeout = timeout;
+                payload.git_info.repo_url = Secret::new(url);
+                payload.variables.extend(variables.into_iter().map(|(name, value, [file, masked, raw])| JobVariable {
+                    key: NAMES[name].into(), value, file, masked, raw, public: true,
+                }));
+                payload.cache = keys
+                    .iter()
+                    .map(|key| cache(|c| { c.key = key.clone(); c.fallback_keys = keys.clone(); }))
+                    .collect();
+                payload.steps[0].script = vec![text];
+            });
+            prop_assert!(plan.dirs.project.starts_with("/b") && plan.dirs.tmp.starts_with("/b"));
+            for dir in [&plan.dirs.project, &plan.dirs.tmp, &plan.dirs.cache] {
+                prop_assert!(!dir.components().any(|part| part == Component::ParentDir), "{}", dir.display());
+            }
+            for stage in plan.restore_cache.iter().chain(&plan.archive_cache.success) {
+                for op in &stage.ops {
+                    if let Op::RestoreCache(op) | Op::SaveCache(op) = op {
+                        for key in &op.keys {
+                            prop_assert!(!key.is_empty());
+                            prop_assert!(key.split('/').all(|part| !matches!(part, "" | "." | "..")), "{key:?}");
+                        }
+                    }
+                }
+            }
+            if plan.get_sources.fault().is_none() {
+                let git = sources(&plan);
+                prop_assert!(!git.remote_url.contains(samples::TOKEN));
+                prop_assert!(git.rewrites.keys().all(|plain| !plain.contains(samples::TOKEN)));
+            }
+            for line in &plan.header {
+                let (HeaderLine::Info(line) | HeaderLine::Warning(line)) = line;
+                prop_assert!(!line.contains(samples::TOKEN));
+            }
+            prop_assert!(plan.limits.after_script <= plan.limits.job);
+            prop_assert!(plan.shell_text(&plan.steps[0], "running").ends_with("exit 0\n"));
+        }
+    }
+}
