@@ -92,6 +92,17 @@ impl Legacy {
 /// The runner the server knows since this command asked for it.
 type Undo = RefCell<Option<Credentials>>;
 
+/// What every step of a registration needs.
+struct Registration<'a> {
+    file: ConfigFile,
+    legacy: Legacy,
+    /// The file as it is before.
+    host: HostSpec,
+    asker: Asker,
+    system_id: &'a str,
+    undo: &'a Undo,
+}
+
 /// Runs the command; Ctrl-C ends it.
 pub async fn run(args: Register) -> Result<(), CliError> {
     warn_about_mode();
@@ -129,15 +140,14 @@ async fn register(args: Register, system_id: &str, undo: &Undo) -> Result<(), Cl
         runner.fill_from_template(&only_entry_of(&template)?);
     }
     let host = load(&file.path)?;
+    let registration = Registration { file, legacy, host, asker, system_id, undo };
 
     let prompt = "Enter the GitLab instance URL (for example, https://gitlab.com/):";
     runner.url = Some(asker.ask("url", prompt, runner.url.take(), false).await?);
-    let identity =
-        identify(&mut runner, &legacy, registration_token, &host, &file, asker, system_id, undo).await?;
-    if let Some(identity) = identity {
+    if let Some(identity) = registration.identify(&mut runner, registration_token).await? {
         runner.id = Some(identity.id);
         runner.token_obtained_at = Some(now());
-        runner.token_expires_at = identity.token_expires_at.as_deref().and_then(stamp);
+        runner.token_expires_at = identity.token_expires_at.as_deref().and_then(Stamp::parse);
         if !identity.token.is_empty() {
             runner.token = Some(identity.token);
         }
@@ -146,6 +156,7 @@ async fn register(args: Register, system_id: &str, undo: &Undo) -> Result<(), Cl
     runner.executor = Some(ask_executor(&runner, asker).await?);
     entry_sections::keep_only_own(&mut runner);
     entry_sections::ask_for_missing(&mut runner, asker).await?;
+    let Registration { file, host, .. } = registration;
     warn_about_limits(&runner, &host);
     file.edit(|text, origin| add_runner(text, origin, &runner))?;
     undo.take();
@@ -162,137 +173,134 @@ async fn register(args: Register, system_id: &str, undo: &Undo) -> Result<(), Cl
     Ok(())
 }
 
-/// Settles the token with the server; `None`: an existing token was found valid and nothing more is known.
-#[expect(clippy::too_many_arguments, reason = "the parts of one command line, used once")]
-async fn identify(
-    runner: &mut Runner,
-    legacy: &Legacy,
-    registration_token: Option<String>,
-    host: &HostSpec,
-    file: &ConfigFile,
-    asker: Asker,
-    system_id: &str,
-    undo: &Undo,
-) -> Result<Option<RunnerIdentity>, CliError> {
-    if let Some(token) = runner.token.clone().filter(|token| !token.is_empty()) {
-        if is_created(&token) {
-            return created(runner, legacy, false, host, file, asker, system_id, undo).await.map(Some);
+impl Registration<'_> {
+    /// Settles the token with the server; `None`: an existing token was found valid and nothing more is known.
+    async fn identify(
+        &self,
+        runner: &mut Runner,
+        registration_token: Option<String>,
+    ) -> Result<Option<RunnerIdentity>, CliError> {
+        if let Some(token) = runner.token.clone().filter(|token| !token.is_empty()) {
+            return if is_created(&token) {
+                self.created(runner, false).await.map(Some)
+            } else {
+                self.existing(runner).await
+            };
         }
+        let prompt = "Enter the registration token:";
+        let by_flag = registration_token.as_ref().is_some_and(|token| !token.is_empty());
+        let token = self.asker.ask("registration-token", prompt, registration_token, false).await?;
+        let token = Secret::new(token);
+        runner.token = Some(token.clone());
+        if is_created(&token) {
+            self.created(runner, by_flag).await.map(Some)
+        } else {
+            self.legacy_registration(runner).await.map(Some)
+        }
+    }
+
+    /// An authentication token of a registration long ago: it is only verified.
+    async fn existing(&self, runner: &Runner) -> Result<Option<RunnerIdentity>, CliError> {
         tracing::info!("Token specified trying to verify runner...");
         tracing::warn!("If you want to register use the '-r' instead of '-t'.");
-        return match server::verify(&credentials_of(runner, file), system_id).await {
+        match server::verify(&self.credentials(runner), self.system_id).await {
             Verified::Alive(identity) if identity.id != 0 => {
                 Ok(Some(RunnerIdentity { token: Secret::default(), ..identity }))
             }
             Verified::Alive(_) | Verified::Unknown(_) => Ok(None),
             Verified::Gone => Err(not_verified(None)),
             Verified::Unusable(error) => Err(not_verified(Some(error))),
-        };
-    }
-    let prompt = "Enter the registration token:";
-    let token = asker.ask("registration-token", prompt, registration_token.clone(), false).await?;
-    runner.token = Some(Secret::new(token.clone()));
-    if is_created(&Secret::new(token.clone())) {
-        let by_flag = registration_token.as_deref() == Some(&token);
-        return created(runner, legacy, by_flag, host, file, asker, system_id, undo).await.map(Some);
-    }
-    legacy_registration(runner, legacy, file, asker, undo).await.map(Some)
-}
-
-/// A runner created in GitLab: its token is verified, its settings stay on the server.
-#[expect(clippy::too_many_arguments, reason = "the parts of one command line, used once")]
-async fn created(
-    runner: &mut Runner,
-    legacy: &Legacy,
-    through_registration_token: bool,
-    host: &HostSpec,
-    file: &ConfigFile,
-    asker: Asker,
-    system_id: &str,
-    undo: &Undo,
-) -> Result<RunnerIdentity, CliError> {
-    let credentials = credentials_of(runner, file);
-    if host.runners.iter().any(|known| known.token == credentials.token) {
-        tracing::warn!(
-            runner = short_token(credentials.token.expose()),
-            "A runner with this system ID and token has already been registered."
-        );
-    }
-    let set = legacy.set();
-    if !set.is_empty() {
-        let what = format!(
-            "{} cannot be set with a runner authentication token (glrt-): these settings are kept on the GitLab \
-             server",
-            set.join(", ")
-        );
-        if through_registration_token {
-            tracing::warn!("{what}; they are ignored. Give the token as --token and leave them out");
-        } else {
-            return Err(CliError::Refused(format!("{what}; change them there and leave the flags out")));
         }
     }
-    let identity = match server::verify(&credentials, system_id).await {
-        Verified::Alive(identity) if identity.id != 0 => identity,
-        Verified::Alive(_) | Verified::Gone => return Err(not_verified(None)),
-        Verified::Unknown(error) | Verified::Unusable(error) => return Err(not_verified(Some(error))),
-    };
-    undo.replace(Some(credentials));
-    let prompt = "Enter a name for the runner. This is stored only in the local config.toml file:";
-    runner.name = Some(asker.ask("name", prompt, runner.name.take(), false).await?);
-    Ok(RunnerIdentity { token: Secret::default(), ..identity })
-}
 
-/// The registration of old: the server makes the runner and its token.
-async fn legacy_registration(
-    runner: &mut Runner,
-    legacy: &Legacy,
-    file: &ConfigFile,
-    asker: Asker,
-    undo: &Undo,
-) -> Result<RunnerIdentity, CliError> {
-    let prompt = "Enter a description for the runner:";
-    runner.name = Some(asker.ask("description", prompt, runner.name.take(), false).await?);
-    let prompt = "Enter tags for the runner (comma-separated):";
-    let tags = asker.ask("tag-list", prompt, legacy.tag_list.clone(), true).await?;
-    let prompt = "Enter optional maintenance note for the runner:";
-    let note = asker.ask("maintenance-note", prompt, legacy.maintenance_note.clone(), true).await?;
-    tracing::warn!(
-        "Support for registration tokens and runner parameters in the 'register' command has been deprecated in \
-         GitLab Runner 15.6; create the runner in GitLab and use its glrt- token"
-    );
-    let credentials = credentials_of(runner, file);
-    let request = RegisterRequest {
-        token: credentials.token.clone(),
-        description: runner.name.clone().unwrap_or_default(),
-        maintenance_note: note,
-        run_untagged: tags.is_empty() || legacy.run_untagged == Some(true),
-        tag_list: tags,
-        locked: legacy.locked.unwrap_or(true),
-        access_level: legacy.access_level.clone().unwrap_or_default(),
-        maximum_timeout: legacy.maximum_timeout.unwrap_or(0),
-        paused: legacy.paused == Some(true),
-        info: identity::info(),
-    };
-    let failed = |source| CliError::Server { doing: "Failed to register the runner", source };
-    let registered = credentials.client().map_err(failed)?.register(&request).await;
-    match registered {
-        Ok(identity) => {
-            tracing::info!(
+    /// A runner created in GitLab: its token is verified, its settings stay on the server.
+    async fn created(
+        &self,
+        runner: &mut Runner,
+        through_registration_token: bool,
+    ) -> Result<RunnerIdentity, CliError> {
+        let credentials = self.credentials(runner);
+        if self.host.runners.iter().any(|known| known.token == credentials.token) {
+            tracing::warn!(
                 runner = short_token(credentials.token.expose()),
-                "Registering runner... succeeded"
+                "A runner with this system ID and token has already been registered."
             );
-            undo.replace(Some(Credentials { token: identity.token.clone(), ..credentials }));
-            Ok(identity)
         }
-        Err(source) => {
-            let hint = match source.status() {
-                Some(403) => "forbidden (check registration token)",
-                Some(410) => "gone (the server no longer takes registration tokens, use a glrt- token)",
-                Some(_) | None => "failed",
-            };
-            tracing::error!(runner = short_token(credentials.token.expose()), "Registering runner... {hint}");
-            Err(failed(source))
+        let set = self.legacy.set();
+        if !set.is_empty() {
+            let what = format!(
+                "{} cannot be set with a runner authentication token (glrt-): these settings are kept on the GitLab \
+                 server",
+                set.join(", ")
+            );
+            if through_registration_token {
+                tracing::warn!("{what}; they are ignored. Give the token as --token and leave them out");
+            } else {
+                return Err(CliError::Refused(format!("{what}; change them there and leave the flags out")));
+            }
         }
+        let identity = match server::verify(&credentials, self.system_id).await {
+            Verified::Alive(identity) if identity.id != 0 => identity,
+            Verified::Alive(_) | Verified::Gone => return Err(not_verified(None)),
+            Verified::Unknown(error) | Verified::Unusable(error) => return Err(not_verified(Some(error))),
+        };
+        self.undo.replace(Some(credentials));
+        let prompt = "Enter a name for the runner. This is stored only in the local config.toml file:";
+        runner.name = Some(self.asker.ask("name", prompt, runner.name.take(), false).await?);
+        Ok(RunnerIdentity { token: Secret::default(), ..identity })
+    }
+
+    /// The registration of old: the server makes the runner and its token.
+    async fn legacy_registration(&self, runner: &mut Runner) -> Result<RunnerIdentity, CliError> {
+        let (asker, legacy) = (self.asker, &self.legacy);
+        let prompt = "Enter a description for the runner:";
+        runner.name = Some(asker.ask("description", prompt, runner.name.take(), false).await?);
+        let prompt = "Enter tags for the runner (comma-separated):";
+        let tags = asker.ask("tag-list", prompt, legacy.tag_list.clone(), true).await?;
+        let prompt = "Enter optional maintenance note for the runner:";
+        let note = asker.ask("maintenance-note", prompt, legacy.maintenance_note.clone(), true).await?;
+        tracing::warn!(
+            "Support for registration tokens and runner parameters in the 'register' command has been deprecated in \
+             GitLab Runner 15.6; create the runner in GitLab and use its glrt- token"
+        );
+        let credentials = self.credentials(runner);
+        let request = RegisterRequest {
+            token: credentials.token.clone(),
+            description: runner.name.clone().unwrap_or_default(),
+            maintenance_note: note,
+            run_untagged: tags.is_empty() || legacy.run_untagged == Some(true),
+            tag_list: tags,
+            locked: legacy.locked.unwrap_or(true),
+            access_level: legacy.access_level.clone().unwrap_or_default(),
+            maximum_timeout: legacy.maximum_timeout.unwrap_or(0),
+            paused: legacy.paused == Some(true),
+            info: identity::info(),
+        };
+        let failed = |source| CliError::Server { doing: "Failed to register the runner", source };
+        let short = short_token(credentials.token.expose()).to_owned();
+        match credentials.client().map_err(failed)?.register(&request).await {
+            Ok(identity) => {
+                tracing::info!(runner = short, "Registering runner... succeeded");
+                self.undo.replace(Some(Credentials { token: identity.token.clone(), ..credentials }));
+                Ok(identity)
+            }
+            Err(source) => {
+                let hint = match source.status() {
+                    Some(403) => "forbidden (check registration token)",
+                    Some(410) => "gone (the server no longer takes registration tokens, use a glrt- token)",
+                    Some(_) | None => "failed",
+                };
+                tracing::error!(runner = short, "Registering runner... {hint}");
+                Err(failed(source))
+            }
+        }
+    }
+
+    fn credentials(&self, runner: &Runner) -> Credentials {
+        let path = |value: &Option<String>| value.as_ref().filter(|path| !path.is_empty()).map(PathBuf::from);
+        let tls = (path(&runner.tls_ca_file), path(&runner.tls_cert_file), path(&runner.tls_key_file));
+        let token = runner.token.clone().unwrap_or_default();
+        Credentials::new(runner.url.clone().unwrap_or_default(), tls, token, &self.file)
     }
 }
 
@@ -381,17 +389,6 @@ fn warn_if_it_takes_no_jobs(path: &Path, runner: &Runner) {
     }
 }
 
-fn credentials_of(runner: &Runner, file: &ConfigFile) -> Credentials {
-    let path = |value: &Option<String>| value.as_ref().filter(|path| !path.is_empty()).map(PathBuf::from);
-    let tls = (path(&runner.tls_ca_file), path(&runner.tls_cert_file), path(&runner.tls_key_file));
-    Credentials::new(
-        runner.url.clone().unwrap_or_default(),
-        tls,
-        runner.token.clone().unwrap_or_default(),
-        file,
-    )
-}
-
 fn host_name() -> String {
     nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
 }
@@ -400,9 +397,4 @@ fn host_name() -> String {
 pub fn now() -> Stamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Stamp(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
-}
-
-/// A server's point in time.
-pub fn stamp(text: &str) -> Option<Stamp> {
-    Stamp::parse(text)
 }

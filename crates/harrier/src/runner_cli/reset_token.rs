@@ -5,7 +5,7 @@
 use super::config_file::ConfigFile;
 use super::error::CliError;
 use super::flags::parse_bool;
-use super::register::{now, stamp};
+use super::register::now;
 use super::server::Credentials;
 use super::warn_about_mode;
 use harrier_api::RunnerIdentity;
@@ -89,7 +89,7 @@ impl ResetToken {
             id: None,
             token: identity.token,
             obtained_at: now(),
-            expires_at: identity.token_expires_at.as_deref().and_then(stamp).unwrap_or(Stamp::NEVER),
+            expires_at: identity.token_expires_at.as_deref().and_then(Stamp::parse).unwrap_or(Stamp::NEVER),
         };
         self.file.edit(|text, origin| set_token(text, origin, index, &fields))?;
         tracing::info!("{doing}... succeeded; updated {}", self.file.path.display());
