@@ -22,8 +22,8 @@ demo: build
 	scripts/demo target/release/harrier
 
 bench: build
-	$(CARGO) build --locked --release -p harrier-bench
-	"$(or $(CARGO_TARGET_DIR),target)/release/harrier-bench" target/release/harrier
+	$(CARGO) run --locked --release -p harrier-testkit --bin bench -- target/release/harrier
+	$(CARGO) run --locked --release -p harrier-logpipe --example throughput
 
 setup:
 	@scripts/setup

@@ -378,6 +378,30 @@ pub(crate) fn add(inner: &mut Inner, spec: JobSpec) -> i64 {
     id
 }
 
+/// One job that runs for ever at nobody's.
+pub(crate) fn never(inner: &mut Inner) -> i64 {
+    let known = inner.jobs.values().find(|job| job.spec.name == NEVER).map(|job| job.id);
+    known.unwrap_or_else(|| {
+        let id = add(inner, JobSpec { name: NEVER.into(), ..JobSpec::default() });
+        if let Some(job) = inner.jobs.get_mut(&id) {
+            job.state = JobState::Running;
+        }
+        id
+    })
+}
+
+const NEVER: &str = "never ends";
+
+pub(crate) fn take_by_hand(shared: &Arc<Shared>, inner: &mut Inner, id: i64) -> Value {
+    let token = format!("glcbt-64_{}", inner.word(20));
+    let Some(job) = inner.jobs.get_mut(&id).filter(|job| job.state == JobState::Pending) else {
+        return Value::Null;
+    };
+    job.token = token;
+    job.state = JobState::Running;
+    payload(shared, inner, id)
+}
+
 pub(crate) fn cancel(inner: &mut Inner, id: i64, at_once: bool) {
     if let Some(job) = inner.jobs.get_mut(&id) {
         match job.state {

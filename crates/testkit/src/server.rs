@@ -377,6 +377,17 @@ impl FakeGitLab {
         id
     }
 
+    /// A job id that waits for ever; a job that depends on it is handed to no runner.
+    pub fn never(&self) -> i64 {
+        jobs::never(&mut self.shared.lock())
+    }
+
+    /// Takes a queued job as a runner would, without a runner: it runs from now on, and its token fetches. The
+    /// payload, or `null` when there is no such job in the queue.
+    pub fn take_by_hand(&self, id: i64) -> serde_json::Value {
+        jobs::take_by_hand(&self.shared, &mut self.shared.lock(), id)
+    }
+
     /// What the server knows about a job.
     pub fn job(&self, id: i64) -> Option<JobRecord> {
         self.shared.lock().jobs.get(&id).map(Job::record)
