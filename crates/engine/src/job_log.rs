@@ -105,6 +105,14 @@ impl JobLog {
         self.append(FrameKind::Runner, text.as_bytes());
     }
 
+    /// The last words of a job that `run_job` cannot say itself: its task is dead, or the machine was started anew.
+    /// Written whatever an earlier process has written.
+    pub fn fail(&self, message: &str) {
+        self.skip.store(0, Ordering::Relaxed);
+        self.append(FrameKind::Boundary, b"");
+        self.append(FrameKind::Runner, crate::words::failed(message, true).as_bytes());
+    }
+
     /// Marks the end of a stage: the filters let go of what they hold.
     pub fn boundary(&self) {
         self.append(FrameKind::Boundary, b"");

@@ -17,3 +17,4 @@ pub use reporter::{FinalState, ReportCx, acceptance, report};
 pub use reporter_machine::{Now, Reported, ReporterMachine, Signal, Step};
 pub use run_job::{JobOutcome, JobRun, Teardown, run_job};
 pub use stop::{Stop, StopReason};
+pub use words::failed as failed_line;

@@ -41,8 +41,8 @@ pub(crate) fn succeeded() -> String {
     format!("{BOLD_GREEN}Job succeeded{RESET}\n")
 }
 
-/// The last line of a job that went wrong.
-pub(crate) fn failed(message: &str, system: bool) -> String {
+/// The last line of a job that went wrong; `system`: not by its own doing.
+pub fn failed(message: &str, system: bool) -> String {
     let kind = if system { " (system failure)" } else { "" };
     format!("{BOLD_RED}ERROR: Job failed{kind}: {message}{RESET}\n")
 }
