@@ -23,6 +23,7 @@ mod scripts;
 mod settings;
 mod shell_text;
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a shell's script is tested by the shell itself")]
 mod shell_text_tests;
 mod sources;
 mod stage;
