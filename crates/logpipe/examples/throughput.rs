@@ -2,7 +2,6 @@
 //! beside plain copying of the same frames. Run with `cargo run --release -p harrier-logpipe --example throughput`.
 
 #![expect(clippy::disallowed_methods, reason = "a measurement needs a clock")]
-#![expect(clippy::disallowed_methods, reason = "a benchmark needs a clock")]
 
 use harrier_base::{Secret, Timestamp};
 use harrier_logpipe::{Frame, FrameKind, LogPipe, Settings};
