@@ -64,7 +64,7 @@ impl<'a> Git<'a> {
         child.wait().is_ok_and(|status| status.success())
     }
 
-    /// What git prints on its standard output; `None` if it fails. Its complaints go to the log.
+    /// What git prints on its standard output; `None` if it fails. Its complaints are not shown.
     pub(crate) fn output(&self, args: &[&str]) -> Result<Option<Vec<u8>>, Failure> {
         let output = self
             .command()

@@ -5,13 +5,18 @@
 //! standard output) and by tests. It must never read CI settings or feature flags: the plan has decided
 //! everything. It must never put a secret on a command line, into `.git/config` or into the log.
 
+mod archive;
+mod artifacts;
+mod cache;
 mod cleanup;
 mod env;
 mod failure;
 mod git;
+mod globs;
 mod hook;
 mod log;
 mod prepare;
+mod select;
 mod sources;
 mod tree;
 
@@ -69,13 +74,10 @@ fn carry_out(op: &Op, request: &HelperRequest, env: &Environment, log: &mut Log<
         Op::Prepare => prepare::prepare(request, log),
         Op::Sources(sources) => sources::get(sources, request, env, log),
         Op::ClearWorktree => sources::clear_worktree(request, env, log),
-        Op::RestoreCache(_) | Op::SaveCache(_) | Op::DownloadArtifacts(_) | Op::UploadArtifacts(_) => {
-            Err(Failure::Refused {
-                what: "archives cannot be carried out yet",
-                value: request.stage.wire(),
-                remedy: "Leave artifacts and cache out of the job",
-            })
-        }
+        Op::RestoreCache(cache) => cache::restore(cache, request, env, log),
+        Op::SaveCache(cache) => cache::save(cache, request, env, log),
+        Op::DownloadArtifacts(download) => artifacts::download(download, request, log),
+        Op::UploadArtifacts(upload) => artifacts::upload(upload, request, env, log),
         Op::Cleanup(cleanup) => cleanup::cleanup(cleanup, request, env, log),
         Op::Say(HeaderLine::Info(text)) => {
             log.line(text);
