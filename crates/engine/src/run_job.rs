@@ -561,7 +561,18 @@ impl Road<'_> {
                     StopReason::Canceled | StopReason::Aborted | StopReason::TimedOut => limits.graceful_kill,
                 };
                 own.pull(reason);
-                running.wait(&own, Ladder { graceful, force: limits.force_kill }).await
+                // A harder stop that comes while a cancel takes its time is handed on.
+                let harder = self.run.stop.pulled_other_than(&[StopReason::Canceled]);
+                let waiting = running.wait(&own, Ladder { graceful, force: limits.force_kill });
+                tokio::pin!(waiting);
+                tokio::select! {
+                    biased;
+                    exit = &mut waiting => exit,
+                    reason = harder, if obey != Obey::None => {
+                        own.pull(reason);
+                        waiting.await
+                    }
+                }
             }
         };
         match exit {

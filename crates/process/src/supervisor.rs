@@ -122,7 +122,8 @@ fn supervise(at: &mut dyn FnMut(Step)) -> Result<(), Failed> {
     let mut json = Vec::new();
     (&given.orders).read_to_end(&mut json).map_err(|_| Failed::Orders)?;
     let orders: Orders = serde_json::from_slice(&json).map_err(|_| Failed::Orders)?;
-    drop(json);
+    // They hold secrets; only what is needed stays.
+    drop((json, given.orders));
     // Fails only for the leader of a process group, which is as good.
     let _ = unistd::setsid();
     prctl::set_child_subreaper(true).map_err(|_| Failed::System)?;

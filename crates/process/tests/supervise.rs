@@ -283,12 +283,12 @@ async fn a_trap_may_end_it_in_time() {
 async fn who_ignores_the_request_is_killed_wherever_he_hides() {
     for hurry in [false, true] {
         let job = Job::new();
-        let script = "trap '' TERM; setsid env -i bash -c 'echo $$; while :; do sleep 1000; done' &
-                      wait -n 2>/dev/null; while :; do sleep 1000; done & echo ready; wait";
-        let script = script.replace("wait -n 2>/dev/null; ", "");
-        let mut program = job.start("1-x", &script).await;
+        let script =
+            "trap '' TERM; setsid env -i bash -c 'echo $$; echo hidden; while :; do sleep 1000; done' &
+                      while :; do sleep 1000; done & echo ready; wait";
+        let mut program = job.start("1-x", script).await;
         job.says("ready").await;
-        job.says("\n").await;
+        job.says("hidden").await;
         let graceful = if hurry { LONG } else { Duration::from_millis(30) };
         let stopped = if hurry {
             stop_ladder(&mut program, graceful, LONG, std::future::ready(())).await
@@ -334,10 +334,40 @@ async fn nothing_is_started_twice() {
     assert_eq!(job.file("count"), "x\ny\n");
 }
 
-/// A supervisor that is the probe with something in its environment.
-fn wrapper(job: &Job, env: &str) -> PathBuf {
-    let path = job.path().join(format!("wrapper-{}", env.replace('=', "-")));
-    fs::write(&path, format!("#!/bin/sh\n{env} exec '{PROBE}' \"$@\"\n")).expect("written");
+#[tokio::test]
+async fn a_supervisor_that_comes_too_late_runs_nothing() {
+    let job = Job::new();
+    let script = "echo x >>count; exit 5";
+    Command::new("mkfifo").arg(job.path().join("gate")).status().expect("a fifo");
+    let supervisor = wrapper(&job, "read go <gate;");
+    let mut late = start(Spec { supervisor, ..job.spec("1-x", script) }).await.expect("started");
+    // The next process comes before the first supervisor has its claim.
+    assert!(matches!(reattach(job.path(), "1-x"), Ok(Reattach::NeverStarted)));
+    let mut again = job.start("1-x", script).await;
+    fs::write(job.path().join("gate"), "go\n").expect("released");
+    let lost = late.wait().await.expect_err("too late").to_string();
+    assert!(lost.contains("taken it over"), "{lost}");
+    assert_eq!(again.wait().await.expect("ended").code, Some(5));
+    assert_eq!(job.file("count"), "x\n");
+    assert!(matches!(reattach(job.path(), "1-x"), Ok(Reattach::Ended(exit)) if exit.code == Some(5)));
+}
+
+#[tokio::test]
+async fn a_limit_on_file_size_is_like_a_full_disk() {
+    let job = Job::new();
+    let supervisor = wrapper(&job, "ulimit -f 64;");
+    let spec = Spec { supervisor, ..job.spec("1-x", "head -c 5000000 /dev/zero; exit 3") };
+    let exit = start(spec).await.expect("started").wait().await.expect("ended");
+    assert_eq!(exit.code, Some(3));
+    assert!(exit.output_lost > 4_000_000, "{exit:?}");
+    job.frames();
+}
+
+/// A supervisor that is the probe with something done before, in its working directory, that of the job.
+fn wrapper(job: &Job, before: &str) -> PathBuf {
+    let path = job.path().join(format!("wrapper-{}", before.replace(|c: char| !c.is_alphanumeric(), "-")));
+    let text = format!("#!/bin/sh\ncd '{}'\n{before} exec '{PROBE}' \"$@\"\n", job.path().display());
+    fs::write(&path, text).expect("written");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("executable");
     path
 }

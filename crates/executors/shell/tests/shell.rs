@@ -252,6 +252,26 @@ async fn a_harder_stop_does_not_wait_for_the_grace() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_told_twice_to_stop_does_not_use_up_its_grace() {
+    let mut bench =
+        Bench::new(&["trap '' TERM; touch ready; while :; do sleep 1000; done"], Some("echo after"));
+    bench.plan.limits.graceful_kill = Duration::from_secs(3600);
+    let (stop, project) = (bench.stop.clone(), bench.plan.dirs.project.clone());
+    let puller = tokio::spawn(async move {
+        while !project.join("ready").exists() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        stop.pull(StopReason::Canceled);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        stop.pull(StopReason::Interrupted("SIGINT".into()));
+    });
+    let (outcome, log) = tokio::time::timeout(LONG, bench.run()).await.expect("in time");
+    puller.await.expect("pulled");
+    assert!(!outcome.success);
+    assert!(!log.contains("after\n"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_later_process_takes_over() {
     let bench =
         Bench::new(&["echo x >>count; mkfifo f; touch ready; read line <f; echo got $line; exit 9"], None);
