@@ -435,6 +435,9 @@ impl Road<'_> {
         if let StageProgress::Ended(end) = known {
             return Ok(end);
         }
+        if let Some(fault) = stage.fault() {
+            return Err(JobOutcome::system(fault));
+        }
         if obey != Obey::None
             && let Some(reason) = self.stop_for(obey)
         {

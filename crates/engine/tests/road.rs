@@ -526,6 +526,27 @@ async fn a_lost_stage_is_a_system_failure() {
     assert_eq!(outcome.expect("lives").reason, Some(FailureReason::RunnerSystemFailure));
 }
 
+/// `runner-api.md` §4.9: what cannot be carried out is not started; the rest of the road is that of any failure.
+#[tokio::test(start_paused = true)]
+async fn a_faulty_stage_is_never_started() {
+    let mut bench = Bench::new();
+    bench.plan.get_sources.attempts = 3;
+    bench.plan.get_sources.ops = vec![Op::Fail("unknown cache policy".into())];
+    let (outcome, log) = bench.live().await;
+    let outcome = outcome.expect("lives");
+    assert_eq!((outcome.reason, outcome.exit_code), (Some(FailureReason::RunnerSystemFailure), None));
+    assert_eq!(
+        bench.world.calls(),
+        opened(&[
+            "prepare_script",
+            "archive_cache_on_failure",
+            "upload_artifacts_on_failure",
+            "cleanup_file_variables",
+        ])
+    );
+    assert!(log.contains("ERROR: Job failed (system failure): unknown cache policy"));
+}
+
 /// A runner that dies in any stage is followed by one that walks on: nothing recorded is done again, nothing is said
 /// twice.
 #[tokio::test(start_paused = true)]
