@@ -3,8 +3,10 @@
 //!
 //! How: strings of at least `m` bytes hold, within their first `m` bytes, exactly one of the text's `q`-byte pieces
 //! taken at every `m - q + 1`-th place. So only those pieces are looked at, each by one bit of a small table; what passes is
-//! compared byte by byte. Clean text costs a fraction of a look-up for each byte, however many strings there are.
+//! compared byte by byte. Clean text costs a fraction of a look-up for each byte, however many strings there are. Where they
+//! are few, a vector search goes before that: most writes hold none of them.
 
+use aho_corasick::packed;
 use std::collections::HashMap;
 
 /// An occurrence: from its first byte to behind its last.
@@ -19,7 +21,13 @@ pub(crate) struct Patterns {
     /// First two bytes of the strings that have more than two.
     starts: Option<Box<BitTable>>,
     longest: usize,
+    /// Tells by vector instructions that a text holds none of them; only where they are few.
+    quick: Option<packed::Searcher>,
 }
+
+/// Most strings for the vector search, and the length they must have: beyond, it finds too much that is none.
+const QUICK_MOST: usize = 64;
+const QUICK_SHORTEST: usize = 4;
 
 /// 65536 bits.
 struct BitTable([u64; 1024]);
@@ -83,7 +91,9 @@ impl Patterns {
         for text in all.iter().filter(|text| text.len() > 2) {
             starts.get_or_insert_with(BitTable::new).set(u16::from_le_bytes([text[0], text[1]]));
         }
-        Self { all, groups, starts, longest }
+        let few = all.len() <= QUICK_MOST && all.iter().all(|text| text.len() >= QUICK_SHORTEST);
+        let quick = few.then(|| packed::Config::new().builder().extend(&all).build()).flatten();
+        Self { all, groups, starts, longest, quick }
     }
 
     /// Whether there is nothing to look for.
@@ -93,6 +103,9 @@ impl Patterns {
 
     /// Appends every occurrence that lies whole in `text`, then sorts `found` by first byte.
     pub fn find_all(&self, text: &[u8], found: &mut Vec<Span>) {
+        if self.quick.as_ref().is_some_and(|quick| quick.find(text).is_none()) {
+            return;
+        }
         for group in &self.groups {
             group.find_all(&self.all, text, found);
         }
@@ -198,11 +211,12 @@ mod tests {
         proptest::collection::vec(prop_oneof![Just(b'a'), Just(b'b'), Just(b'c')], 0..80)
     }
 
+    /// Short ones among them, or only such as the vector search takes.
     fn strings() -> impl Strategy<Value = Vec<Vec<u8>>> {
-        proptest::collection::vec(
-            proptest::collection::vec(prop_oneof![4 => Just(b'a'), 1 => Just(b'b')], 0..14),
-            0..8,
-        )
+        prop_oneof![Just(0usize), Just(QUICK_SHORTEST)].prop_flat_map(|shortest| {
+            let letter = prop_oneof![4 => Just(b'a'), 1 => Just(b'b')];
+            proptest::collection::vec(proptest::collection::vec(letter, shortest..14), 0..8)
+        })
     }
 
     proptest! {

@@ -7,6 +7,9 @@ use memchr::{memchr, memrchr};
 /// Longest line without its stamp; the rest goes into lines that continue it.
 const LONGEST: usize = 8 * 1024;
 
+/// Bytes before the text.
+const HEAD: usize = 32;
+
 /// State of one stream.
 pub(crate) struct Stamper {
     /// ` 01O`
@@ -32,12 +35,13 @@ impl Stamper {
         if text.is_empty() {
             return;
         }
-        let stamp = stamp(time);
+        let mut head = self.head(time);
         let mut rest = text;
         while let Some(at) = memchr(b'\n', rest) {
             let (line, behind) = rest.split_at(at + 1);
             if self.line.is_empty() && line.len() <= LONGEST {
-                self.head(&stamp, out);
+                head[HEAD - 1] = if self.continues { b'+' } else { b' ' };
+                out.extend_from_slice(&head);
                 out.extend_from_slice(line);
                 self.continues = false;
             } else {
@@ -61,10 +65,14 @@ impl Stamper {
         }
     }
 
-    fn head(&self, stamp: &[u8; 27], out: &mut Vec<u8>) {
-        out.extend_from_slice(stamp);
-        out.extend_from_slice(&self.label);
-        out.push(if self.continues { b'+' } else { b' ' });
+    fn head(&self, time: Timestamp) -> [u8; HEAD] {
+        let mut head = [b' '; HEAD];
+        head[..27].copy_from_slice(&stamp(time));
+        head[27..31].copy_from_slice(&self.label);
+        if self.continues {
+            head[HEAD - 1] = b'+';
+        }
+        head
     }
 
     fn keep(&mut self, mut text: &[u8], time: Timestamp, out: &mut Vec<u8>) {
@@ -89,8 +97,7 @@ impl Stamper {
     }
 
     fn end_line(&mut self, out: &mut Vec<u8>, continues: bool) {
-        let stamp = stamp(self.since);
-        self.head(&stamp, out);
+        out.extend_from_slice(&self.head(self.since));
         out.extend_from_slice(&self.line);
         out.push(b'\n');
         self.line.clear();
