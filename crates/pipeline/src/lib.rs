@@ -4,15 +4,36 @@
 //! [`payload::job_payload`] makes what a runner gets. Called by the local host and the coordinator. Everything here
 //! is pure: included files, facts and variables are given, and there is no clock, no environment and no file access.
 
+mod check;
+mod compile;
 mod context;
 mod diagnostic;
+mod durations;
+mod expand;
+mod expression;
+mod extends;
+mod glob;
+mod graph;
+mod include;
+mod keywords;
+mod loader;
+pub mod payload;
 mod pipeline;
+pub mod predefined;
+mod re2;
+mod reference;
+mod rules;
 pub mod schedule;
+mod scope;
 mod source;
 mod status;
+mod yaml;
 
+pub use compile::compile;
 pub use context::{Context, RunKind};
 pub use diagnostic::{Diagnostic, Note, Place, Severity, render};
+pub use durations::parse_duration;
+pub use keywords::environment::{environment_slug, environment_tier};
 pub use pipeline::*;
 pub use schedule::{Action, Event, Outcome, Scheduler};
 pub use source::{FetchError, FileId, IncludeSource, SourceFile, Sources};
