@@ -188,6 +188,10 @@ scalar!(
                 None
             }
         },
+        // Go takes a bare number for nanoseconds; a 0 is what people write.
+        Some(Value::Integer(number)) => {
+            Some(Duration::from_nanos(u64::try_from(*number.value()).unwrap_or_default()))
+        }
         Some(_) | None => {
             let example = format!("write a number with its unit, in quotes: {} = \"30s\"", reader.key());
             reader.wrong_type(item, "a duration in a string", &example);

@@ -88,6 +88,8 @@ fn an_empty_file_has_the_defaults() {
     );
     assert_eq!(runner.unhealthy_interval, Duration::from_secs(3600));
     assert_eq!(runner.artifact_response_header_timeout, Duration::from_secs(600));
+    let (host, _) = read("connection_max_age = 0\n[[runners]]\nprepare_timeout = \"-5m\"\n");
+    assert_eq!((host.connection_max_age, host.runners[0].prepare_timeout), (None, None));
 }
 
 #[test]

@@ -47,6 +47,15 @@ impl ConfigFile {
         self.path.parent().unwrap_or(Path::new("")).join("certs")
     }
 
+    /// This machine's name towards servers, kept beside the file.
+    pub fn system_id(&self) -> String {
+        let system = harrier_config::system_id(&self.path);
+        if let Some(not_kept) = system.not_kept {
+            tracing::warn!("{not_kept}");
+        }
+        system.id
+    }
+
     /// Reads, edits and saves the file; the text is read anew so that a change made meanwhile is kept.
     pub fn edit(&self, change: impl FnOnce(&str, &str) -> Result<String, EditError>) -> Result<(), CliError> {
         let before = file::read(&self.path)?.unwrap_or_default();

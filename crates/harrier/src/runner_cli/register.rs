@@ -11,7 +11,7 @@ use super::{entry_sections, identity, warn_about_mode};
 use harrier_api::{RegisterRequest, RunnerIdentity};
 use harrier_base::{Secret, short_token};
 use harrier_config::mirror::{Runner, Stamp};
-use harrier_config::{ConfigError, ExecutorSpec, HostSpec, add_runner, file, load, parse_mirror, system_id};
+use harrier_config::{ConfigError, ExecutorSpec, HostSpec, add_runner, file, load, parse_mirror};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -108,19 +108,16 @@ pub async fn run(args: Register) -> Result<(), CliError> {
     warn_about_mode();
     let leave = args.leave_runner == Some(true);
     let undo = Undo::default();
-    let system = system_id(&args.file.path);
-    if let Some(not_kept) = &system.not_kept {
-        tracing::warn!("{not_kept}");
-    }
+    let system = args.file.system_id();
     let result = tokio::select! {
-        result = register(args, &system.id, &undo) => result,
+        result = register(args, &system, &undo) => result,
         signal = tokio::signal::ctrl_c() => signal.map_err(CliError::Answer).and(Err(CliError::Interrupted)),
     };
     let registered = undo.take();
     if result.is_err()
         && !leave
         && let Some(credentials) = registered
-        && let Err(error) = server::unregister(&credentials, &system.id).await
+        && let Err(error) = server::unregister(&credentials, &system).await
     {
         tracing::error!(error = %error, "the runner could not be taken off the server again; remove it there");
     }

@@ -7,7 +7,7 @@ use super::error::CliError;
 use super::flags::parse_bool;
 use super::server::{self, Credentials};
 use super::warn_about_mode;
-use harrier_config::{HostSpec, load, remove_runners, system_id};
+use harrier_config::{HostSpec, load, remove_runners};
 use std::path::PathBuf;
 
 /// Take runners off the server and out of the file
@@ -42,19 +42,19 @@ pub struct Unregister {
 pub async fn run(args: Unregister) -> Result<(), CliError> {
     warn_about_mode();
     let host = load(&args.file.path)?;
-    let system = system_id(&args.file.path);
+    let system = args.file.system_id();
     let mut gone = Vec::new();
     if args.all_runners == Some(true) {
         tracing::warn!("Unregistering all runners");
         for (index, runner) in host.runners.iter().enumerate() {
-            match server::unregister(&Credentials::of(runner, &args.file), &system.id).await {
+            match server::unregister(&Credentials::of(runner, &args.file), &system).await {
                 Ok(()) => gone.push(index),
                 Err(error) => tracing::error!("Failed to unregister runner {}: {error}", runner.name),
             }
         }
     } else {
         let index = args.choose(&host)?;
-        server::unregister(&Credentials::of(&host.runners[index], &args.file), &system.id).await?;
+        server::unregister(&Credentials::of(&host.runners[index], &args.file), &system).await?;
         gone.push(index);
     }
     if !gone.is_empty() {

@@ -6,7 +6,7 @@ use super::config_file::ConfigFile;
 use super::error::CliError;
 use super::server::{self, Credentials, Verified};
 use super::warn_about_mode;
-use harrier_config::{RunnerSpec, load, remove_runners, system_id};
+use harrier_config::{RunnerSpec, load, remove_runners};
 
 /// Check the tokens of the configured runners with the server
 #[derive(clap::Args)]
@@ -37,9 +37,11 @@ impl Verify {
 
     fn matches(&self, runner: &RunnerSpec) -> bool {
         let same_url = |url: &str| matches!(url, "" | "*") || url.trim_end_matches('/') == runner.url;
-        self.name.as_ref().is_some_and(|name| *name == runner.name)
-            || (self.token.as_deref().unwrap_or_default() == runner.token.expose()
-                && same_url(self.url.as_deref().unwrap_or_default()))
+        let named = self.name.as_ref().is_some_and(|name| *name == runner.name);
+        let token = self.token.as_deref().filter(|token| !token.is_empty());
+        named
+            || token.is_some_and(|token| token == runner.token.expose())
+                && same_url(self.url.as_deref().unwrap_or_default())
     }
 }
 
@@ -47,7 +49,7 @@ impl Verify {
 pub async fn run(args: Verify) -> Result<(), CliError> {
     warn_about_mode();
     let host = load(&args.file.path)?;
-    let system = system_id(&args.file.path);
+    let system = args.file.system_id();
     let chosen =
         host.runners.iter().enumerate().filter(|(_, runner)| !args.selects() || args.matches(runner));
     let chosen: Vec<(usize, &RunnerSpec)> = chosen.collect();
@@ -59,7 +61,7 @@ pub async fn run(args: Verify) -> Result<(), CliError> {
     }
     let (mut gone, mut not_asked) = (Vec::new(), 0);
     for (index, runner) in chosen {
-        match server::verify(&Credentials::of(runner, &args.file), &system.id).await {
+        match server::verify(&Credentials::of(runner, &args.file), &system).await {
             Verified::Alive(_) | Verified::Unknown(_) => {}
             Verified::Gone => gone.push(index),
             Verified::Unusable(_) => not_asked += 1,
