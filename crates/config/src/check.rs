@@ -6,8 +6,10 @@
 use crate::error::{ConfigError, Warning};
 use crate::mirror::{Host, Runner};
 use crate::reader::{Reader, key_span};
+use crate::sheet::Sheet;
 use crate::source::{Source, alike};
 use crate::spec::{ExecutorSpec, HostSpec, RunnerSpec};
+use crate::table::Table as _;
 use harrier_base::{Secret, expand};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -55,6 +57,23 @@ pub fn parse(
     let spec = check.host(&mirror);
     let Reader { problems, warnings, .. } = check.reader;
     if problems.is_empty() { Ok((spec, warnings)) } else { Err(ConfigError::Invalid(problems)) }
+}
+
+/// Checks one entry that was made by hand, as `run-single` makes it from flags; `origin` names it in messages.
+///
+/// # Errors
+/// As [`parse`].
+pub fn check_runner(
+    runner: &Runner,
+    origin: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<(RunnerSpec, Vec<Warning>), ConfigError> {
+    let mut sheet = Sheet::new();
+    sheet.element("runners", |sheet| runner.write(sheet));
+    let text = sheet.finish();
+    let (mut host, warnings) = parse(&text, origin, env)?;
+    let spec = host.runners.pop().expect("the one element written is read again");
+    Ok((spec, warnings))
 }
 
 /// Parses TOML.

@@ -16,7 +16,7 @@ mod spec;
 mod system_id;
 mod table;
 
-pub use check::{parse, parse_mirror};
+pub use check::{check_runner, parse, parse_mirror};
 pub use edit::{EditError, TokenFields, add_runner, remove_runners, set_token};
 pub use error::{ConfigError, Warning};
 pub use file::{load, load_warned};

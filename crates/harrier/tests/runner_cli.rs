@@ -1,10 +1,11 @@
 //! The commands of GitLab Runner, run as people run them: the real binary, by its drop-in name, against a fake GitLab.
 
-use harrier_testkit::{FakeGitLab, TempHome};
+use harrier_testkit::{FakeGitLab, JobSpec, JobState, TempHome};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 /// The binary under the name that makes it a drop-in.
 fn gitlab_runner(home: &TempHome) -> PathBuf {
@@ -462,4 +463,55 @@ async fn bad_usage_ends_with_1_and_says_why() {
     let version = run(&home, &["--version"]).await;
     assert!(version.printed.starts_with("Version:      "), "{}", version.printed);
     assert_eq!(version.code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run_single_takes_one_job_from_flags_and_ends() {
+    let (server, home) = (FakeGitLab::start().await.expect("it starts"), TempHome::new());
+    let (url, token) = (server.url(), server.add_runner());
+    let first = server.add_job(JobSpec::script(&["echo from-run-single"]));
+    let builds = home.builds().to_string_lossy().into_owned();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let ran = run_with(
+        &home,
+        &["run-single", "--url", &url, "--executor", "shell", "--max-builds", "1", "--builds-dir", &builds],
+        &[("CI_SERVER_TOKEN", &token), ("PATH", &path)],
+        "",
+    )
+    .await;
+    assert_eq!(ran.code, Some(0), "{}", ran.said);
+    let job = server.job(first).expect("it was added");
+    assert!(job.log_text().contains("from-run-single"), "{}", job.log_text());
+    assert_eq!(job.state, JobState::Success, "{}", ran.said);
+    let nothing = run(&home, &["run-single", "--url", &url, "--executor", "shell"]).await;
+    assert_eq!(nothing.code, Some(1));
+    assert!(nothing.said.contains("the token needs to be entered"), "{}", nothing.said);
+    server.assert_no_slips();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_register_wrote_runs_in_the_directory_given() {
+    let (server, home) = (FakeGitLab::start().await.expect("it starts"), TempHome::new());
+    let (url, token) = (server.url(), server.add_runner());
+    let done = run(&home, &["register", "-n", "-u", &url, "-t", &token, "--executor", "shell"]).await;
+    assert_eq!(done.code, Some(0), "{}", done.said);
+    let job = server.add_job(JobSpec::script(&["pwd"]));
+    let work = home.path().join("work");
+    std::fs::create_dir(&work).expect("the home is writable");
+    let mut command = command(&home);
+    command
+        .args(["run", "--working-directory"])
+        .arg(&work)
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("the binary starts");
+    let job = server.wait_final(job, Duration::from_secs(60)).await;
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGQUIT).expect("it runs");
+    let ended = tokio::task::spawn_blocking(move || child.wait()).await.expect("nothing panics");
+    assert_eq!(ended.ok().and_then(|status| status.code()), Some(0));
+    let job = job.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(job.state, JobState::Success, "{}", job.log_text());
+    assert!(job.job_output().contains(&*work.join("builds").to_string_lossy()), "{}", job.log_text());
+    server.assert_no_slips();
 }

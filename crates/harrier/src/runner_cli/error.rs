@@ -43,6 +43,20 @@ pub enum CliError {
     /// The runtime could not be made.
     #[error("cannot start: {0}")]
     Start(std::io::Error),
+    /// The host could not start.
+    #[error(transparent)]
+    Host(#[from] harrier_runner::HostError),
+    /// The working directory cannot be used.
+    #[error("cannot change to the working directory {dir}: {source}")]
+    Directory {
+        /// As given.
+        dir: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The host had to leave jobs behind.
+    #[error("{0} job(s) did not end in time; the next start takes them up")]
+    Left(usize),
     /// Anything else, in words for people.
     #[error("{0}")]
     Refused(String),

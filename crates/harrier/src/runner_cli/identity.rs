@@ -2,7 +2,7 @@
 //!
 //! Called by every command that talks to a server, and by `--version`.
 
-use harrier_api::{Features, Info};
+use harrier_runner::Program;
 
 /// The name GitLab Runner has on the wire and in job logs.
 pub const PROGRAM: &str = "gitlab-runner";
@@ -49,23 +49,12 @@ pub fn version_block() -> String {
     )
 }
 
-/// `info` of register and verify: what every runner of this build can do, whatever its executor.
-pub fn info() -> Info {
-    Info {
+/// Who the runner host says it is.
+pub fn program() -> Program {
+    Program {
         name: PROGRAM.to_owned(),
         version: GITLAB_RUNNER_VERSION.to_owned(),
         revision: revision().to_owned(),
-        platform: std::env::consts::OS.to_owned(),
-        architecture: architecture().to_owned(),
-        features: Features {
-            trace_reset: true,
-            trace_checksum: true,
-            trace_size: true,
-            cancelable: true,
-            cancel_gracefully: true,
-            two_phase_job_commit: true,
-            ..Features::default()
-        },
-        ..Info::default()
+        user_agent: user_agent(),
     }
 }

@@ -14,6 +14,8 @@ mod lint;
 mod list;
 mod register;
 mod reset_token;
+mod run;
+mod run_single;
 mod server;
 mod service;
 mod unregister;
@@ -55,6 +57,9 @@ struct Cli {
 enum Verb {
     #[command(next_line_help = true)]
     Register(Box<register::Register>),
+    Run(run::Run),
+    #[command(next_line_help = true)]
+    RunSingle(Box<run_single::RunSingle>),
     Verify(verify::Verify),
     List(list::List),
     Unregister(unregister::Unregister),
@@ -124,6 +129,8 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 fn dispatch(verb: Verb) -> Result<(), CliError> {
     match verb {
         Verb::Register(args) => block_on(register::run(*args)),
+        Verb::Run(args) => run::run(args),
+        Verb::RunSingle(args) => run_single::run(*args),
         Verb::Verify(args) => block_on(verify::run(args)),
         Verb::List(args) => list::run(&args),
         Verb::Unregister(args) => block_on(unregister::run(args)),

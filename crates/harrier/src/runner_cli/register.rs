@@ -271,7 +271,7 @@ impl Registration<'_> {
             access_level: legacy.access_level.clone().unwrap_or_default(),
             maximum_timeout: legacy.maximum_timeout.unwrap_or(0),
             paused: legacy.paused == Some(true),
-            info: identity::info(),
+            info: harrier_runner::runner_info(&identity::program(), None),
         };
         let failed = |source| CliError::Server { doing: "Failed to register the runner", source };
         let short = short_token(credentials.token.expose()).to_owned();

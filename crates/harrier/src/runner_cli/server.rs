@@ -82,7 +82,7 @@ pub async fn verify(credentials: &Credentials, system_id: &str) -> Verified {
     let request = VerifyRequest {
         token: credentials.token.clone(),
         system_id: system_id.to_owned(),
-        info: identity::info(),
+        info: harrier_runner::runner_info(&identity::program(), None),
     };
     match client.verify(&request).await {
         Ok(identity) => {
