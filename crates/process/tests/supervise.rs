@@ -108,7 +108,6 @@ fn runs(pid: i32) -> bool {
     !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the end of a process that is no child of ours makes no event")]
 /// Waits until none of the processes whose ids stand in `text` runs.
 async fn gone(text: &str) {
     for pid in text.split_whitespace().filter_map(|word| word.parse().ok()) {

@@ -178,9 +178,9 @@ async fn a_job_has_its_shell_its_variables_and_leaves_nothing_running() {
     let bench = Bench::new(
         &[
             "shopt -q login_shell; echo \"$COLOUR, $(cat \"$A_FILE\"), $PWD, $CI_JOB_STATUS, ${PATH:+path}\"",
-            "setsid sleep 1000 >/dev/null 2>&1 & echo daemon $!",
+            "setsid sleep 1000 >/dev/null 2>&1 & echo daemon $! | tee daemon",
         ],
-        Some("echo after $CI_JOB_STATUS; pgrep -x sleep >/dev/null && echo still there"),
+        Some("echo after $CI_JOB_STATUS; kill -0 $(cut -c8- daemon) && echo still there"),
     );
     let (outcome, log) = bench.run().await;
     assert!(outcome.success, "{outcome:?}\n{log}");
