@@ -66,6 +66,8 @@ pub(crate) struct HostNote {
 
 /// How a session that nothing runs in any more may take to be given back.
 const CLOSE_BUDGET: Duration = Duration::from_secs(60);
+const FIRST_ACCEPT_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_ACCEPT_WAIT: Duration = Duration::from_secs(5);
 
 /// Carries out a job that was just handed out.
 pub(crate) async fn carry_out(shop: Arc<Workshop>, job: NewJob, stop: Stop) {
@@ -241,7 +243,8 @@ impl Work {
         if self.left == Left::Settled {
             return self.tidy();
         }
-        let accepted = if self.left == Left::Untouched { self.accept(shop).await } else { Accepted::Run };
+        let accepted =
+            if self.left == Left::Untouched { self.accept(shop, &stop).await } else { Accepted::Run };
         let begun = tokio::time::Instant::now();
         if let Accepted::Drop(why) = accepted {
             tracing::info!(job = id, why, "the server has dropped the job before it began");
@@ -311,24 +314,43 @@ impl Work {
         self.tidy();
     }
 
-    /// Tells the server that we have the job, and the journal that it begins.
-    async fn accept(&self, shop: &Workshop) -> Accepted {
+    /// Tells the server that we have the job, and the journal that it begins. A server that gives no answer is asked
+    /// until it does: a job that waits for its acceptance would be handed to somebody else, and run twice.
+    async fn accept(&self, shop: &Workshop, stop: &Stop) -> Accepted {
+        let job = &self.plan.job;
+        let request = acceptance(&self.note.info, &job.token);
+        let mut wait = FIRST_ACCEPT_WAIT;
+        let mut unanswered = false;
+        let answer = loop {
+            let answer = self.client.update_job(job.id, &request).await;
+            let Updated::Failed { why, unreachable: true } = &answer.updated else { break answer };
+            tracing::warn!(error = why, "accepting the job failed; it is tried again");
+            unanswered = true;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => wait = (wait * 2).min(LONGEST_ACCEPT_WAIT),
+                _ = stop.pulled() => break answer,
+            }
+        };
+        match &answer.updated {
+            Updated::Abort(why) => return Accepted::Drop(why.clone()),
+            // It has waited too long for us.
+            Updated::Failed { why, unreachable: false } if unanswered => return Accepted::Drop(why.clone()),
+            Updated::Failed { why, .. } => {
+                tracing::warn!(
+                    error = why,
+                    "the server does not take the acceptance; the job is run all the same"
+                );
+            }
+            Updated::Accepted | Updated::Pending | Updated::TraceInvalid => {}
+        }
+        // Only now: a job whose acceptance the server never saw is accepted once more after a restart.
         let entry = Entry::Admitted {
             boot_id: shop.options.boot_id.clone(),
             runner_pid: std::process::id(),
             started_at: shop.clock.now(),
             host: serde_json::to_value(&self.note).unwrap_or_default(),
         };
-        let job = &self.plan.job;
-        let answer = self.client.update_job(job.id, &acceptance(&self.note.info, &job.token)).await;
-        if let Updated::Abort(why) = answer.updated {
-            return Accepted::Drop(why);
-        }
-        // Only now: a job whose acceptance the server never saw is accepted once more after a restart.
         note_down(&self.journal, &entry);
-        if let Updated::Failed { why, .. } = &answer.updated {
-            tracing::warn!(job = job.id, error = why, "accepting the job failed; it is run all the same");
-        }
         if answer.cancel_requested { Accepted::Cancel } else { Accepted::Run }
     }
 
