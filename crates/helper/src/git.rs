@@ -4,8 +4,14 @@
 use crate::env::Environment;
 use crate::failure::Failure;
 use crate::log::Log;
+use nix::poll::{PollFd, PollFlags, poll};
+use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+/// Time for a git that has nothing to fetch, in milliseconds.
+const PATIENCE: u16 = 10_000;
 
 /// git in one directory.
 pub(crate) struct Git<'a> {
@@ -47,19 +53,26 @@ impl<'a> Git<'a> {
         }
     }
 
-    /// Runs git in silence, with `input`; whether it went well.
+    /// Runs git in silence, with `input`; whether it went well. It is given [`PATIENCE`]: a credential helper of
+    /// the machine may wait for somebody who is not there.
     pub(crate) fn quietly(&self, args: &[&str], input: &[u8]) -> bool {
-        use std::io::Write;
         let child = self
             .command()
             .args(args)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn();
         let Ok(mut child) = child else { return false };
         if let Some(mut to) = child.stdin.take() {
             let _ = to.write_all(input);
+        }
+        // What it prints is a line or two, which a pipe holds; the end of it tells that git has ended.
+        if let Some(out) = child.stdout.take() {
+            let mut fds = [PollFd::new(out.as_fd(), PollFlags::empty())];
+            if poll(&mut fds, PATIENCE).is_ok_and(|ready| ready == 0) {
+                let _ = child.kill();
+            }
         }
         child.wait().is_ok_and(|status| status.success())
     }

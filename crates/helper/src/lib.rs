@@ -8,6 +8,7 @@
 mod archive;
 mod artifacts;
 mod cache;
+mod calendar;
 mod cleanup;
 mod env;
 mod failure;
@@ -76,7 +77,7 @@ fn carry_out(op: &Op, request: &HelperRequest, env: &Environment, log: &mut Log<
         Op::ClearWorktree => sources::clear_worktree(request, env, log),
         Op::RestoreCache(cache) => cache::restore(cache, request, env, log),
         Op::SaveCache(cache) => cache::save(cache, request, env, log),
-        Op::DownloadArtifacts(download) => artifacts::download(download, request, log),
+        Op::DownloadArtifacts(download) => artifacts::download(download, request, env, log),
         Op::UploadArtifacts(upload) => artifacts::upload(upload, request, env, log),
         Op::Cleanup(cleanup) => cleanup::cleanup(cleanup, request, env, log),
         Op::Say(HeaderLine::Info(text)) => {

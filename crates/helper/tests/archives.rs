@@ -86,7 +86,7 @@ fn plain(log: &str) -> String {
 /// A tree with everything an archive must keep.
 fn fill(job: &Job) {
     job.put("build/a.txt", "alpha");
-    job.put("build/sub/b.bin", &"beta".repeat(500_000));
+    job.put("build/sub/b.bin", &"beta".repeat(60_000));
     job.put("build/run.sh", "#!/bin/sh\n");
     job.put("build/ümlaut ☺.txt", "u");
     fs::create_dir_all(job.project("build/empty")).expect("made");
@@ -101,7 +101,7 @@ fn fill(job: &Job) {
 
 fn check(job: &Job) {
     assert_eq!(job.read("build/a.txt"), "alpha");
-    assert_eq!(job.read("build/sub/b.bin"), "beta".repeat(500_000));
+    assert_eq!(job.read("build/sub/b.bin"), "beta".repeat(60_000));
     assert_eq!(job.read("build/ümlaut ☺.txt"), "u");
     assert_eq!(fs::read_link(job.project("build/link")).expect("a link"), Path::new("a.txt"));
     assert_eq!(fs::read_link(job.project("build/dangling")).expect("a link"), Path::new("/nowhere/at/all"));
@@ -403,9 +403,11 @@ fn reports_are_gzip_members_and_raw_is_the_file() {
 
 #[test]
 fn a_provenance_statement_goes_along() {
-    let job = Job::new();
+    let mut job = Job::new();
+    job.variables.push(Variable::public("CI_JOB_STARTED_AT", "2026-01-02T03:04:05Z"));
     job.put("a.txt", "alpha");
-    let facts = serde_json::json!({ "_type": "t", "subject": [], "predicate": { "x": 1 } });
+    let facts =
+        serde_json::json!({ "_type": "t", "subject": [], "predicate": { "runDetails": { "metadata": {} } } });
     job.runs(up(ArtifactUpload { name: "pkg".into(), provenance: Some(facts), ..artifact(&["a.txt"]) }));
     let archive = kept(&job, "archive", "pkg.zip");
     assert_eq!(names(&archive), ["a.txt", "pkg-metadata.json"]);
@@ -417,7 +419,9 @@ fn a_provenance_statement_goes_along() {
         statement["subject"][0]["digest"]["sha256"],
         "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8"
     );
-    assert_eq!(statement["predicate"]["x"], 1);
+    let metadata = &statement["predicate"]["runDetails"]["metadata"];
+    assert_eq!(metadata["startedOn"], "2026-01-02T03:04:05Z");
+    assert!(metadata["finishedOn"].as_str().is_some_and(|text| text.ends_with('Z')));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! size are compressed on all cores and appended in order; large ones are compressed as they are read.
 
 use super::{Contents, Entry, Kind, about, deflate_level, zstd_level};
+use crate::calendar::moment;
 use harrier_plan::CompressionLevel;
 use std::cell::Cell;
 use std::io::{self, Write};
@@ -218,47 +219,9 @@ fn compressed(
 
 /// The old field, to two seconds, in UTC; a time outside its range becomes its first.
 fn dos_time(seconds: i64) -> DateTime {
-    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let (year, month, day) = civil(days);
-    let part = |value: i64| u8::try_from(value).unwrap_or(0);
-    let (hour, minute, second) = (part(rest / 3600), part(rest / 60 % 60), part(rest % 60));
-    u16::try_from(year)
+    let m = moment(seconds);
+    u16::try_from(m.year)
         .ok()
-        .and_then(|year| DateTime::from_date_and_time(year, month, day, hour, minute, second).ok())
+        .and_then(|year| DateTime::from_date_and_time(year, m.month, m.day, m.hour, m.minute, m.second).ok())
         .unwrap_or_default()
-}
-
-/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
-fn civil(days: i64) -> (i64, u8, u8) {
-    // Counted from 0000-03-01, so that the leap day ends a year.
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, u8::try_from(month).unwrap_or(1), u8::try_from(day).unwrap_or(1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::civil;
-
-    #[test]
-    fn days_have_their_dates() {
-        for (days, date) in [
-            (0, (1970, 1, 1)),
-            (-1, (1969, 12, 31)),
-            (59, (1970, 3, 1)),
-            (11_016, (2000, 2, 29)),
-            (19_723, (2024, 1, 1)),
-            (47_540, (2100, 2, 28)),
-            (47_541, (2100, 3, 1)),
-        ] {
-            assert_eq!(civil(days), date);
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 use super::store::{self, Store};
 use crate::archive;
+use crate::env::Environment;
 use crate::failure::Failure;
 use crate::log::Log;
 use crate::tree;
@@ -18,10 +19,11 @@ use std::path::Path;
 pub(crate) fn download(
     artifact: &ArtifactDownload,
     request: &HelperRequest,
+    env: &Environment,
     log: &mut Log<'_>,
 ) -> Result<(), Failure> {
     log.notice(format_args!("Downloading artifacts for {} ({})...", artifact.job_name, artifact.job_id));
-    let (file, shown) = match Store::of(request)? {
+    let (file, shown) = match Store::of(request, env)? {
         Store::Directory(root) => {
             let found = store::open(&root, artifact.job_id)?;
             done(artifact, request, log);

@@ -2,6 +2,7 @@
 //! `<job id>/<type>/<file name>` with a `meta.json` beside it, and is put there whole.
 
 use crate::cache::put_in_place;
+use crate::env::Environment;
 use crate::failure::Failure;
 use crate::tree;
 use harrier_client::{BlockingClient, ClientOptions, ServerAccess};
@@ -27,21 +28,40 @@ pub(super) struct Meta {
 }
 
 impl Store {
-    pub(super) fn of(request: &HelperRequest) -> Result<Self, Failure> {
-        if let Some(dir) = request.server.url.strip_prefix("file://") {
+    pub(super) fn of(request: &HelperRequest, env: &Environment) -> Result<Self, Failure> {
+        let server = &request.server;
+        if let Some(dir) = server.url.strip_prefix("file://") {
             return Ok(Self::Directory(dir.into()));
         }
+        // What the runner itself found for the server (a file named after the host) comes as file variables.
+        env.write_file_variables()?;
+        let file = |configured: &Option<PathBuf>, variable: &str| {
+            configured
+                .clone()
+                .or_else(|| env.get(variable).filter(|path| !path.is_empty()).map(PathBuf::from))
+        };
         let access = ServerAccess {
-            url: request.server.url.clone(),
-            tls_ca_file: request.server.tls_ca_file.clone(),
-            tls_cert_file: request.server.tls_cert_file.clone(),
-            tls_key_file: request.server.tls_key_file.clone(),
+            url: server.url.clone(),
+            tls_ca_file: file(&server.tls_ca_file, "CI_SERVER_TLS_CA_FILE"),
+            tls_cert_file: file(&server.tls_cert_file, "CI_SERVER_TLS_CERT_FILE"),
+            tls_key_file: file(&server.tls_key_file, "CI_SERVER_TLS_KEY_FILE"),
             certs_dir: None,
         };
-        let options = ClientOptions { user_agent: request.user_agent.clone(), connection_max_age: None };
+        let options = ClientOptions { user_agent: http_agent(&request.user_agent), connection_max_age: None };
         BlockingClient::new(access, options)
             .map(|client| Self::Server(Box::new(client)))
             .map_err(|why| Failure::Transfer { why: why.to_string() })
+    }
+}
+
+/// The runner's `User-Agent` on the API (`runner-api.md` §1.2), made from the one that git sends:
+/// `<name> <version> <os>/<arch>`.
+fn http_agent(gits: &str) -> String {
+    match gits.rsplit_once(' ') {
+        Some((program, platform)) => {
+            format!("{program} (harrier; {}; {platform})", env!("CARGO_PKG_VERSION"))
+        }
+        None => gits.to_owned(),
     }
 }
 

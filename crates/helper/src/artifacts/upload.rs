@@ -2,11 +2,12 @@
 
 use super::store::{self, Meta, Store};
 use crate::archive::Contents;
+use crate::calendar::rfc3339;
 use crate::env::Environment;
 use crate::failure::Failure;
 use crate::log::Log;
 use crate::select::{self, Wanted};
-use harrier_base::short_token;
+use harrier_base::{Clock, SystemClock, short_token};
 use harrier_client::{ArtifactUpload as ClientUpload, BodySource, UploadOutcome, next_upload_try};
 use harrier_plan::{ArchiveFormat, ArtifactUpload, HelperRequest};
 use sha2::{Digest, Sha256};
@@ -32,7 +33,7 @@ pub(crate) fn upload(
     let base = base_name(&artifact.name, env, log);
     if let Some(facts) = &artifact.provenance {
         log.info("Generating artifacts statement");
-        let statement = statement(facts, &contents)?;
+        let statement = statement(facts, &contents, env)?;
         contents = contents.with_statement(format!("{base}-metadata.json"), statement);
     }
     let meta = Meta {
@@ -42,7 +43,7 @@ pub(crate) fn upload(
     };
     let kind = if artifact.artifact_type.is_empty() { "archive" } else { &artifact.artifact_type };
     let doing = format!("Uploading artifacts as {kind:?} to coordinator...");
-    match Store::of(request)? {
+    match Store::of(request, env)? {
         Store::Directory(root) => {
             store::keep(&root, request.job_id, kind, &meta, |out| {
                 contents.write(artifact.artifact_format, artifact.level, out)
@@ -162,8 +163,8 @@ fn format_name(format: ArchiveFormat) -> &'static str {
     }
 }
 
-/// The in-toto statement about the files (`executors.md` §6.1): the plan's facts, and a digest of each file.
-fn statement(facts: &serde_json::Value, contents: &Contents) -> Result<Vec<u8>, Failure> {
+/// The in-toto statement about the files (`executors.md` §6.1): the plan's facts, a digest of each file, the times.
+fn statement(facts: &serde_json::Value, contents: &Contents, env: &Environment) -> Result<Vec<u8>, Failure> {
     let mut subjects = Vec::new();
     for (path, whole) in contents.regular_files() {
         let digest = digest(&whole)?;
@@ -172,6 +173,14 @@ fn statement(facts: &serde_json::Value, contents: &Contents) -> Result<Vec<u8>, 
     let mut statement = facts.clone();
     if let Some(object) = statement.as_object_mut() {
         object.insert("subject".into(), subjects.into());
+    }
+    let metadata = statement.pointer_mut("/predicate/runDetails/metadata").and_then(|v| v.as_object_mut());
+    if let Some(metadata) = metadata {
+        if let Some(started) = env.get("CI_JOB_STARTED_AT") {
+            metadata.insert("startedOn".into(), started.into());
+        }
+        let now = i64::try_from(SystemClock.now().seconds()).unwrap_or(i64::MAX);
+        metadata.insert("finishedOn".into(), rfc3339(now).into());
     }
     Ok(serde_json::to_vec_pretty(&statement).unwrap_or_default())
 }

@@ -51,10 +51,9 @@ fn external_text(sources: &Sources, env: &Environment) -> Result<String, Failure
         let helper = "!f() { if [ \"$1\" = get ]; then echo \"password=${CI_JOB_TOKEN}\"; fi; }; f";
         let user = ("username", "gitlab-ci-token");
         put(&mut text, "credential", Some(host), &[("helper", ""), user, ("helper", helper)])?;
-    } else {
-        for (plain, with) in &sources.rewrites {
-            put(&mut text, "url", Some(with.expose()), &[("insteadOf", plain)])?;
-        }
+    }
+    for (plain, with) in &sources.rewrites {
+        put(&mut text, "url", Some(with.expose()), &[("insteadOf", plain)])?;
     }
     Ok(text)
 }

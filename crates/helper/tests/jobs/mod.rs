@@ -15,6 +15,7 @@ pub struct Job {
     pub variables: Variables,
     pub server: String,
     pub id: i64,
+    pub token: String,
 }
 
 impl Job {
@@ -39,7 +40,7 @@ impl Job {
             variables.push(Variable::public(key, value));
         }
         let server = format!("file://{}", place.path().join("artifacts").display());
-        Self { place, dirs, variables, server, id: 1 }
+        Self { place, dirs, variables, server, id: 1, token: "job-token-value".into() }
     }
 
     pub fn request(&self, ops: Vec<Op>) -> HelperRequest {
@@ -50,7 +51,7 @@ impl Job {
             dirs: self.dirs.clone(),
             server: ServerAccess { url: self.server.clone(), ..ServerAccess::default() },
             job_id: self.id,
-            job_token: Secret::new("job-token-value"),
+            job_token: Secret::new(self.token.as_str()),
             shell: Shell::Bash,
             user_agent: "gitlab-runner 19.4.0 linux/amd64".into(),
         }
