@@ -460,6 +460,15 @@ async fn bad_usage_ends_with_1_and_says_why() {
         assert_eq!(ran.code, Some(1), "{args:?}");
         assert!(ran.said.contains(words), "{words} in {}", ran.said);
     }
+    // Variables that are set to nothing say nothing.
+    let empty: Vec<(&str, &str)> =
+        ["REGISTER_MAXIMUM_TIMEOUT", "REGISTER_LOCKED", "TEMPLATE_CONFIG_FILE", "RUNNER_LIMIT"]
+            .into_iter()
+            .chain(["DOCKER_TLS_VERIFY", "CI_SERVER_URL", "LOG_LEVEL", "RUNNER_DEBUG"])
+            .map(|name| (name, ""))
+            .collect();
+    let ran = run_with(&home, &["register", "-n"], &empty, "").await;
+    assert!(ran.said.contains("the url needs to be entered"), "{}", ran.said);
     let version = run(&home, &["--version"]).await;
     assert!(version.printed.starts_with("Version:      "), "{}", version.printed);
     assert_eq!(version.code, Some(0));

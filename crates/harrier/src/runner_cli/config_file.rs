@@ -4,14 +4,20 @@
 
 use super::error::CliError;
 use harrier_config::{EditError, file};
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 /// `--config`, as every command has it.
 #[derive(clap::Args)]
 pub struct ConfigFile {
     /// The configuration file
-    #[arg(short = 'c', long = "config", env = "CONFIG_FILE", value_name = "FILE", default_value_os_t = default_path(), hide_env_values = true)]
+    #[arg(short = 'c', long = "config", env = "CONFIG_FILE", value_name = "FILE", value_parser = path_or_default, default_value_os_t = default_path(), hide_env_values = true)]
     pub path: PathBuf,
+}
+
+/// An empty path is none.
+fn path_or_default(text: &str) -> Result<PathBuf, Infallible> {
+    Ok(if text.is_empty() { default_path() } else { PathBuf::from(text) })
 }
 
 /// `/etc/gitlab-runner/config.toml` for root, `~/.gitlab-runner/config.toml` for others.

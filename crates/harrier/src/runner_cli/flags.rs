@@ -8,6 +8,8 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use harrier_config::mirror::{Runner, runner_flags};
 use harrier_config::{Flag, Takes};
+use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 /// What the flags (and their environment variables) say of the entry.
@@ -91,6 +93,19 @@ impl FromArgMatches for EntryFlags {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// A path; an empty one (a variable that is set to nothing) is for the command to judge.
+pub fn parse_path(text: &str) -> Result<PathBuf, Infallible> {
+    Ok(PathBuf::from(text))
+}
+
+/// A whole number; nothing is 0, as in a variable that is set to nothing.
+pub fn parse_number(text: &str) -> Result<i64, String> {
+    if text.is_empty() {
+        return Ok(0);
+    }
+    text.parse().map_err(|_| format!("{text:?} is not a whole number"))
 }
 
 /// Go's words for a boolean.

@@ -5,7 +5,7 @@
 use super::ask::Asker;
 use super::config_file::ConfigFile;
 use super::error::CliError;
-use super::flags::{EntryFlags, parse_bool};
+use super::flags::{EntryFlags, parse_bool, parse_number, parse_path};
 use super::server::{self, Credentials, Verified, is_created};
 use super::{entry_sections, identity, warn_about_mode};
 use harrier_api::{RegisterRequest, RunnerIdentity};
@@ -24,7 +24,7 @@ pub struct Register {
     /// Template for the entry: a file with exactly one [[runners]]
     #[arg(
         long = "template-config",
-        env = "TEMPLATE_CONFIG_FILE",
+        env = "TEMPLATE_CONFIG_FILE", value_parser = parse_path,
         value_name = "FILE",
         hide_env_values = true
     )]
@@ -60,7 +60,7 @@ struct Legacy {
     #[arg(long, env = "REGISTER_ACCESS_LEVEL", hide_env_values = true)]
     access_level: Option<String>,
     /// Most seconds a job may take
-    #[arg(long, env = "REGISTER_MAXIMUM_TIMEOUT", hide_env_values = true)]
+    #[arg(long, env = "REGISTER_MAXIMUM_TIMEOUT", value_parser = parse_number, hide_env_values = true)]
     maximum_timeout: Option<i64>,
     /// Start paused
     #[arg(long, env = "REGISTER_PAUSED", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = parse_bool, hide_env_values = true)]

@@ -13,8 +13,15 @@ use harrier_shell::ShellExecutor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// What `run --help` says below the options.
+const AFTER: &str = "\
+Jobs are kept in .harrier beside the file (HARRIER_STATE_DIR: elsewhere), so that a start after a crash takes them up.
+
+Signals: HUP reads the file again, QUIT takes no new job and ends with the last one, TERM or INT ends the jobs.";
+
 /// Take jobs from the servers of the file and run them
 #[derive(clap::Args)]
+#[command(after_help = AFTER)]
 pub struct Run {
     #[command(flatten)]
     file: ConfigFile,

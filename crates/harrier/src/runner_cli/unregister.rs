@@ -4,7 +4,7 @@
 
 use super::config_file::ConfigFile;
 use super::error::CliError;
-use super::flags::parse_bool;
+use super::flags::{parse_bool, parse_path};
 use super::server::{self, Credentials};
 use super::warn_about_mode;
 use harrier_config::{HostSpec, load, remove_runners};
@@ -28,13 +28,13 @@ pub struct Unregister {
     #[arg(short, long, env = "CI_SERVER_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// Taken for compatibility; the entry's own files are used
-    #[arg(long, env = "CI_SERVER_TLS_CA_FILE", hide_env_values = true)]
+    #[arg(long, env = "CI_SERVER_TLS_CA_FILE", value_parser = parse_path, hide_env_values = true)]
     tls_ca_file: Option<PathBuf>,
     /// Taken for compatibility; the entry's own files are used
-    #[arg(long, env = "CI_SERVER_TLS_CERT_FILE", hide_env_values = true)]
+    #[arg(long, env = "CI_SERVER_TLS_CERT_FILE", value_parser = parse_path, hide_env_values = true)]
     tls_cert_file: Option<PathBuf>,
     /// Taken for compatibility; the entry's own files are used
-    #[arg(long, env = "CI_SERVER_TLS_KEY_FILE", hide_env_values = true)]
+    #[arg(long, env = "CI_SERVER_TLS_KEY_FILE", value_parser = parse_path, hide_env_values = true)]
     tls_key_file: Option<PathBuf>,
 }
 
