@@ -51,7 +51,7 @@ pub struct Fake {
 }
 
 impl Fake {
-    pub fn new(world: &Arc<World>) -> Arc<dyn Executor> {
+    pub fn executor(world: &Arc<World>) -> Arc<dyn Executor> {
         let features = Features {
             variables: true,
             artifacts: true,
@@ -124,6 +124,7 @@ impl Session for FakeSession {
         if start.stage.name != StageName::Step("script".into()) {
             return Ok(Box::new(FakeRunning {
                 act: "ok".into(),
+                raw_log: self.raw_log.clone(),
                 world: None,
                 release: self.world.release.subscribe(),
             }));
@@ -161,12 +162,18 @@ impl Session for FakeSession {
 impl FakeSession {
     fn running(&self) -> Box<dyn Running> {
         let world = Some(Arc::clone(&self.world));
-        Box::new(FakeRunning { act: self.act.clone(), world, release: self.world.release.subscribe() })
+        Box::new(FakeRunning {
+            act: self.act.clone(),
+            raw_log: self.raw_log.clone(),
+            world,
+            release: self.world.release.subscribe(),
+        })
     }
 }
 
 struct FakeRunning {
     act: String,
+    raw_log: PathBuf,
     world: Option<Arc<World>>,
     release: watch::Receiver<bool>,
 }
@@ -181,6 +188,13 @@ impl Running for FakeRunning {
                 biased;
                 _ = self.release.wait_for(|go| *go) => exit(0, "exit status 0"),
                 _ = stop.pulled() => exit(-1, "signal: terminated"),
+            },
+            "talk" => loop {
+                tokio::select! {
+                    biased;
+                    _ = stop.pulled() => break exit(-1, "signal: terminated"),
+                    () = tokio::time::sleep(Duration::from_millis(100)) => write(&self.raw_log, b"more\n"),
+                }
             },
             _ => exit(0, "exit status 0"),
         };

@@ -35,7 +35,7 @@ impl Life {
                 revision: "test".into(),
                 user_agent: "gitlab-runner 19.4.0 (main; go1.25.1; linux/amd64)".into(),
             },
-            executors: vec![Fake::new(world)],
+            executors: vec![Fake::executor(world)],
             own_binary: "/proc/self/exe".into(),
             boot_id: boot_id.into(),
             state_dir: state_dir(&home.config(), None),
@@ -154,7 +154,8 @@ async fn failures_and_panics_are_each_jobs_own() {
 async fn cancels_are_obeyed() {
     let server = FakeGitLab::start().await.expect("a server");
     let home = home(&server, 2, "");
-    let (soft, hard) = (server.add_job(act("wait")), server.add_job(act("wait")));
+    // Silent jobs would notice only with their touch, after 30 s.
+    let (soft, hard) = (server.add_job(act("talk")), server.add_job(act("talk")));
     let world = World::new();
     let life = Life::begin(&home, &world, "boot");
     for id in [soft, hard] {
