@@ -6,13 +6,13 @@ use crate::events::{Ended, Event, JobName, Started};
 use crate::git::GitError;
 use crate::handing_out::HandingOut;
 use crate::one_job::{JobError, Road};
-use crate::predefined;
+use crate::predefined::{self, Program};
 use crate::repository::{GitFacts, Repository, RepositoryError};
 use crate::selection::Chosen;
 use crate::snapshot::{self, Snapshot, SnapshotError};
 use crate::state::{State, StateError};
 use crate::work_tree::WorkTree;
-use harrier_base::{Clock, SystemClock, Variable};
+use harrier_base::Variable;
 use harrier_engine::Executor;
 use harrier_pipeline::{Compiled, Context, IncludeSource, RunKind, SourceFile};
 use std::path::PathBuf;
@@ -108,31 +108,32 @@ pub struct Local {
     pub facts: GitFacts,
     /// The configuration; it may have errors.
     pub compiled: Compiled,
-    request: Request,
+    pub(crate) request: Request,
 }
 
 impl Local {
     /// Asks git and compiles the configuration; writes nothing.
     pub fn prepare(request: &Request) -> Result<Self, PrepareError> {
-        Self::compile(Repository::discover(&request.from)?, request)
+        Self::compile(Repository::discover(&request.from)?, request, 1)
     }
 
     /// As [`Local::prepare`], and takes the snapshot meanwhile.
     pub fn prepare_to_run(request: &Request) -> Result<Ready, PrepareError> {
         let repository = Repository::discover(&request.from)?;
         let state = State::open(&repository.root)?;
+        let number = state.take_numbers(1)?;
         let (staged, local) = std::thread::scope(|scope| {
             let staged = scope.spawn(|| snapshot::stage(&repository, &state.snapshot()));
-            let local = Self::compile(repository.clone(), request);
+            let local = Self::compile(repository.clone(), request, number);
             (staged.join(), local)
         });
         let local = local?;
         let staged = staged.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let snapshot = staged.commit(&local.repository, &local.facts)?;
-        Ok(Ready { local, state, snapshot })
+        Ok(Ready { local, state, snapshot, number })
     }
 
-    fn compile(repository: Repository, request: &Request) -> Result<Self, PrepareError> {
+    fn compile(repository: Repository, request: &Request, number: i64) -> Result<Self, PrepareError> {
         let facts = repository.facts()?;
         let (compiled, fault) = {
             let tree = WorkTree::new(&repository, &facts);
@@ -147,15 +148,16 @@ impl Local {
                     PrepareError::Configuration { file: request.file.clone(), message: other.to_string() }
                 }
             })?;
-            let project = predefined::project(&repository, &facts);
+            let pipeline =
+                predefined::pipeline_facts(&repository, &facts, request, number, String::new(), None);
             let mut context = Context {
                 run: RunKind {
                     source: "push".into(),
                     git_ref: facts.head.ref_name().to_owned(),
                     tag: facts.head.tag().is_some(),
-                    project_path: project.path.clone(),
+                    project_path: pipeline.project.path.clone(),
                 },
-                predefined: predefined::variables(&project, &facts, &request.file),
+                predefined: harrier_pipeline::predefined::pipeline_variables(&pipeline),
                 project: Vec::new(),
                 pipeline: request.variables.clone(),
                 changes: None,
@@ -165,11 +167,11 @@ impl Local {
             if knew {
                 context.changes = tree.changes()?;
             }
-            let mut compiled = harrier_pipeline::compile(source.clone(), &context, &tree);
+            let mut compiled = harrier_pipeline::compile(source.clone(), &tree, &context);
             // The word may stand in an included file only, which is known once it was included.
             if !knew && tree.mentions_changes() {
                 context.changes = tree.changes()?;
-                compiled = harrier_pipeline::compile(source, &context, &tree);
+                compiled = harrier_pipeline::compile(source, &tree, &context);
             }
             (compiled, tree.fault())
         };
@@ -180,47 +182,57 @@ impl Local {
     }
 }
 
+/// What the rim gives to a run.
+pub struct RunWith {
+    /// Where jobs run.
+    pub executor: Arc<dyn Executor>,
+    /// The binary that is started again as supervisor and helper.
+    pub own_binary: PathBuf,
+    /// For the first line of the logs.
+    pub program: Program,
+    /// Most jobs at a time.
+    pub concurrency: u32,
+    /// Hears what happens.
+    pub events: mpsc::Sender<Event>,
+}
+
 /// All that a run needs but the choice of jobs.
 pub struct Ready {
     /// The configuration.
     pub local: Local,
     state: State,
     snapshot: Snapshot,
+    number: i64,
 }
 
 impl Ready {
-    /// Runs the chosen jobs, at most `concurrency` at a time, and tells `events` what happens. Jobs that fail are no
-    /// error. Nothing of a job runs when this returns.
+    /// Runs the chosen jobs. Jobs that fail are no error. Nothing of a job runs when this returns.
     pub async fn run(
         self,
         chosen: Chosen,
-        executor: Arc<dyn Executor>,
-        own_binary: PathBuf,
-        concurrency: u32,
-        events: mpsc::Sender<Event>,
+        with: RunWith,
         interrupts: watch::Receiver<Interrupt>,
     ) -> Result<Ended, RunError> {
-        let Self { local, state, snapshot } = self;
+        let Self { local, state, snapshot, number } = self;
+        let RunWith { executor, own_binary, program, concurrency, events } = with;
         state.forget_left_jobs()?;
         state.forget_logs()?;
-        let pipeline_number = state.take_numbers(1)?;
         let sha = local.facts.commit.as_ref().map_or(snapshot.sha.as_str(), |commit| commit.sha.as_str());
         let jobs = chosen.pipeline.jobs.iter();
         let started = Started {
-            pipeline: pipeline_number,
+            pipeline: number,
             git_ref: local.facts.head.ref_name().to_owned(),
             sha: sha.to_owned(),
             dirty: snapshot.dirty,
             jobs: jobs.map(|job| JobName { name: job.name.clone(), stage: job.stage.clone() }).collect(),
         };
         let state = Arc::new(state);
-        let created = SystemClock.now();
         let handing_out =
-            Arc::new(HandingOut::new(&local, &chosen, Arc::clone(&state), &snapshot, pipeline_number, created));
+            Arc::new(HandingOut::new(&local, &chosen, Arc::clone(&state), snapshot, number));
         // A view that is gone has its own way of ending the run.
         let _ = events.send(Event::Started(started)).await;
         let road = Road {
-            facts: predefined::host_facts(executor.abilities()),
+            facts: predefined::host_facts(executor.abilities(), &program),
             spec: predefined::runner(&state, executor.abilities()),
             executor,
             own_binary,

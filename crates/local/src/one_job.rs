@@ -32,6 +32,9 @@ pub enum JobError {
     /// A file below `.harrier/`.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The system has no random numbers.
+    #[error("cannot get a random number from the system: {0}")]
+    Random(std::io::Error),
 }
 
 /// What all jobs of a run share.

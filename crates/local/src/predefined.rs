@@ -1,18 +1,24 @@
 //! What a local run says of the project, the server and the runner it stands for (`ci-yaml.md` §30,
 //! `executors.md` §2). Pure.
 
+use crate::local::Request;
 use crate::origin::Origin;
 use crate::repository::{GitFacts, Repository};
 use crate::state::State;
+use harrier_api::JobInfo;
 use harrier_base::Secret;
 use harrier_config::{ExecutorSpec, RunnerSpec};
 use harrier_engine::Abilities;
+use harrier_pipeline::predefined::{CommitFacts, PipelineFacts, ProjectFacts, ServerFacts, UserFacts};
 use harrier_plan::{ExecutorTraits, Facts};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A project's id where there is no server to give one.
-pub const PROJECT_ID: i64 = 1;
+const PROJECT_ID: i64 = 1;
+
+/// `CI_SERVER_VERSION`: the GitLab whose language this is; scripts compare it.
+const SERVER_VERSION: &str = "19.4.0";
 
 /// From SIGTERM to SIGKILL. A runner's ten minutes are too long for a person at a terminal.
 const GRACE: Duration = Duration::from_secs(30);
@@ -27,12 +33,79 @@ pub struct Program {
 }
 
 /// What the remote, or the directory, says of the project.
-pub fn origin(repository: &Repository, facts: &GitFacts) -> Origin {
+fn origin(repository: &Repository, facts: &GitFacts) -> Origin {
     facts.remote_url.as_deref().and_then(Origin::parse).unwrap_or_else(|| {
         let name = repository.root.file_name().map(|n| n.to_string_lossy().into_owned());
         let name = name.filter(|n| !n.is_empty()).unwrap_or_else(|| "project".into());
         Origin { host: "localhost".into(), protocol: "http", port: None, path: format!("local/{name}") }
     })
+}
+
+/// All that is known before a job exists. `number` is the pipeline's; `sha` stands for HEAD where there is no commit.
+pub fn pipeline_facts(
+    repository: &Repository,
+    facts: &GitFacts,
+    request: &Request,
+    number: i64,
+    created_at: String,
+    sha: Option<&str>,
+) -> PipelineFacts {
+    let origin = origin(repository, facts);
+    let git_ref = facts.head.ref_name().to_owned();
+    let commit = facts.commit.as_ref();
+    let name = facts.user_name.clone().unwrap_or_else(|| "local".into());
+    let email = facts.user_email.clone().unwrap_or_default();
+    let login = email.split('@').next().filter(|l| !l.is_empty()).unwrap_or("local").to_owned();
+    PipelineFacts {
+        server: ServerFacts {
+            url: format!("{}://{}", origin.protocol, origin.authority()),
+            name: "GitLab".into(),
+            version: SERVER_VERSION.into(),
+            revision: "local".into(),
+            registry: None,
+        },
+        project: ProjectFacts {
+            id: PROJECT_ID,
+            title: origin.path.rsplit('/').next().unwrap_or_default().to_owned(),
+            path: origin.path,
+            description: String::new(),
+            namespace_id: PROJECT_ID,
+            visibility: "private".into(),
+            default_branch: facts.default_branch.clone(),
+            topics: Vec::new(),
+        },
+        commit: CommitFacts {
+            sha: commit.map(|c| c.sha.as_str()).or(sha).unwrap_or_default().to_owned(),
+            before_sha: commit.and_then(|c| c.parents.first()).cloned().unwrap_or_default(),
+            tag_message: facts.head.tag().map(|_| String::new()),
+            protected: git_ref == facts.default_branch,
+            git_ref,
+            message: commit.map(|c| c.message.clone()).unwrap_or_default(),
+            author: commit.map(|c| format!("{} <{}>", c.author.name, c.author.email)).unwrap_or_default(),
+            timestamp: commit.map(|c| c.timestamp.clone()).unwrap_or_default(),
+        },
+        user: UserFacts { id: 1, login, name, email },
+        source: "push".into(),
+        id: number,
+        iid: number,
+        created_at,
+        config_path: request.file.clone(),
+        name: None,
+    }
+}
+
+/// What the log and the engine's reports say to the project (`runner-api.md` §4.2).
+pub fn job_info(facts: &PipelineFacts) -> JobInfo {
+    JobInfo {
+        pipeline_id: facts.id,
+        project_id: facts.project.id,
+        project_name: facts.project.title.clone(),
+        project_full_path: facts.project.path.clone(),
+        namespace_id: facts.project.namespace_id,
+        root_namespace_id: facts.project.namespace_id,
+        user_id: facts.user.id,
+        ..JobInfo::default()
+    }
 }
 
 /// The entry of `config.toml` that a local run stands for.
