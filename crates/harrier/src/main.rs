@@ -1,11 +1,13 @@
 //! The `harrier` binary: command line, printer, signals, wiring. It holds no logic.
 
+mod local_cli;
 mod runner_cli;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// GitLab CI anywhere: run pipelines locally, or serve a GitLab as its runner
 #[derive(Parser)]
@@ -17,6 +19,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the pipeline of the repository you stand in
+    Run(local_cli::RunArgs),
     /// Register and run as a drop-in GitLab Runner
     #[command(disable_help_flag = true)]
     Runner {
@@ -38,10 +42,18 @@ fn main() -> ExitCode {
         return runner_cli::main(args);
     }
     match Cli::parse_from(args).command {
+        Command::Run(run) => local_cli::run(&run, local_executor),
         Command::Runner { mut arguments } => {
             arguments.insert(0, "harrier runner".into());
             runner_cli::main(arguments)
         }
+    }
+}
+
+/// Where the jobs of a local run are carried out.
+fn local_executor(name: local_cli::ExecutorName) -> Arc<dyn harrier_engine::Executor> {
+    match name {
+        local_cli::ExecutorName::Shell => Arc::new(harrier_shell::ShellExecutor::new(None)),
     }
 }
 

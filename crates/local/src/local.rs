@@ -5,7 +5,7 @@ use crate::conduct::{Conduct, Interrupt, Payloads};
 use crate::events::{Ended, Event, JobName, Started};
 use crate::git::GitError;
 use crate::handing_out::HandingOut;
-use crate::one_job::{JobError, Road};
+use crate::one_job::{self, JobError, Road};
 use crate::predefined::{self, Program};
 use crate::repository::{GitFacts, Repository, RepositoryError};
 use crate::selection::Chosen;
@@ -215,7 +215,7 @@ impl Ready {
     ) -> Result<Ended, RunError> {
         let Self { local, state, snapshot, number } = self;
         let RunWith { executor, own_binary, program, concurrency, events } = with;
-        state.forget_left_jobs()?;
+        one_job::clear_left(executor.as_ref(), &state, &own_binary).await?;
         state.forget_logs()?;
         let sha = local.facts.commit.as_ref().map_or(snapshot.sha.as_str(), |commit| commit.sha.as_str());
         let jobs = chosen.pipeline.jobs.iter();

@@ -6,16 +6,21 @@ use crate::state::{State, StateError};
 use harrier_api::JobPayload;
 use harrier_base::{FailureReason, SystemClock};
 use harrier_config::RunnerSpec;
-use harrier_engine::{Executor, JobLog, JobOutcome, JobRun, LogError, LogView, OpenCx, Stop, run_job};
+use harrier_engine::{Executor, JobLog, JobOutcome, JobRun, LogError, LogView, OpenCx,
+    SessionTicket, Stop, run_job};
 
 use harrier_logpipe::Settings;
-use harrier_plan::{Facts, PlanError, plan_job};
-use harrier_store::{JobDir, Journal, StoreError};
+use harrier_plan::{Facts, JobPlan, PlanError, plan_job};
+use harrier_store::{Entry, JobDir, Journal, StoreError};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::mpsc;
+
+/// How long clearing away after a killed run may take, for each of its jobs.
+const CLEAR_BUDGET: Duration = Duration::from_secs(10);
 
 /// The machine did not let a job be carried out; Harrier's own fault or the disk's, never the job's.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +87,8 @@ impl Road {
         // A person reads along: time stamps would only be in the way.
         plan.log.timestamps = false;
         let dir = JobDir::create(self.state.jobs(), &format!("{}-local", payload.id))?;
+        // For the next run, should this one be killed: it gives the session's place back.
+        dir.write_plan(&serde_json::to_vec(&plan).unwrap_or_default())?;
         let journal = Mutex::new(Journal::open(&dir)?);
         let settings = Settings {
             masks: plan.log.masks.clone(),
@@ -128,6 +135,31 @@ impl Report {
     pub fn reason(&self) -> &'static str {
         self.outcome.reason.unwrap_or(FailureReason::UnknownFailure).wire()
     }
+}
+
+/// Gives back the places of the jobs that a killed run has left. Their processes have ended with it; the executor knows
+/// what else there may be.
+pub async fn clear_left(executor: &dyn Executor, state: &State, own_binary: &Path) -> Result<(), JobError> {
+    for dir in state.left_jobs()? {
+        let raw_log = dir.raw_log();
+        let cx = OpenCx { job_dir: dir.path(), raw_log: &raw_log, own_binary, die_with_parent: true };
+        let plan = dir.read_plan().ok().flatten().and_then(|b| serde_json::from_slice::<JobPlan>(&b).ok());
+        let ticket = Journal::open(&dir).ok().and_then(|journal| {
+            journal.entries().iter().rev().find_map(|entry| match entry {
+                Entry::Opened { ticket } => Some(SessionTicket(ticket.clone())),
+                _ => None,
+            })
+        });
+        // Without a plan or a ticket the session was never opened.
+        if let (Some(plan), Some(ticket)) = (plan, ticket)
+            && let Ok(session) = executor.reopen(&plan, &ticket, &cx).await
+            && let Err(error) = session.close(CLEAR_BUDGET).await
+        {
+            tracing::warn!(%error, "something of a killed run is still there");
+        }
+        dir.remove()?;
+    }
+    Ok(())
 }
 
 /// Sends whole lines of a growing log to the view; at its end the rest.

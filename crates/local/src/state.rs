@@ -98,15 +98,9 @@ impl State {
         self.dir.path()
     }
 
-    /// Ends and removes what a killed run has left: its supervisors end with it, but what they were told last may
-    /// still be on its way.
-    pub fn forget_left_jobs(&self) -> Result<(), StateError> {
-        for dir in self.dir.jobs().map_err(StateError::Store)? {
-            let mark = harrier_store::Journal::open(&dir).ok().and_then(|journal| mark_of(journal.entries()));
-            harrier_process::sweep(dir.path(), &mark.unwrap_or_default());
-            dir.remove().map_err(StateError::Store)?;
-        }
-        Ok(())
+    /// Job directories that a killed run has left.
+    pub fn left_jobs(&self) -> Result<Vec<JobDir>, StateError> {
+        self.dir.jobs().map_err(StateError::Store)
     }
 
     /// Where the log of a job is kept after its end.

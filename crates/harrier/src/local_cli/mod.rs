@@ -6,13 +6,12 @@ mod listing;
 mod view;
 mod words;
 
-pub use args::RunArgs;
+pub use args::{ExecutorName, RunArgs};
 
-use args::ExecutorName;
 use harrier_engine::Executor;
 use harrier_local::{
-    Ended, Event, Interrupt, Local, PipelineStatus, PrepareError, Request, RunError, Selection, SelectionError,
-    State, VariablesError,
+    Ended, Event, Interrupt, Local, PipelineStatus, PrepareError, Program, Request, RunError, RunWith, Selection,
+    SelectionError, State, VariablesError,
 };
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -112,6 +111,10 @@ fn carry_out(args: &RunArgs, executor: Arc<dyn Executor>) -> Result<u8, Failed> 
         harrier_local::choose(pipeline, &selection(args)).map_err(|e| of_selection(e, &ready.local))?;
     let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
     let concurrency = args.concurrency.unwrap_or(cores);
+    let program = Program {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        revision: option_env!("HARRIER_REVISION").unwrap_or("harrier").to_owned(),
+    };
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -135,7 +138,8 @@ fn carry_out(args: &RunArgs, executor: Arc<dyn Executor>) -> Result<u8, Failed> 
                 }
             }
         });
-        let ended = ready.run(chosen, executor, own_binary, concurrency, events, interrupts).await;
+        let with = RunWith { executor, own_binary, program, concurrency, events };
+        let ended = ready.run(chosen, with, interrupts).await;
         signals.abort();
         // The thread ends with the last event; a panic in it has been printed.
         let _ = showing.join();
