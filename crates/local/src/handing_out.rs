@@ -140,10 +140,7 @@ impl Payloads for HandingOut {
             JobFacts {
                 id,
                 token: job_token()?,
-                url: format!(
-                    "{}/{}/-/jobs/{id}",
-                    self.facts.server.url, self.facts.project.path
-                ),
+                url: format!("{}/{}/-/jobs/{id}", self.facts.server.url, self.facts.project.path),
                 pipeline_url: format!(
                     "{}/{}/-/pipelines/{}",
                     self.facts.server.url, self.facts.project.path, self.facts.id

@@ -227,8 +227,7 @@ impl Ready {
             jobs: jobs.map(|job| JobName { name: job.name.clone(), stage: job.stage.clone() }).collect(),
         };
         let state = Arc::new(state);
-        let handing_out =
-            Arc::new(HandingOut::new(&local, &chosen, Arc::clone(&state), snapshot, number));
+        let handing_out = Arc::new(HandingOut::new(&local, &chosen, Arc::clone(&state), snapshot, number));
         // A view that is gone has its own way of ending the run.
         let _ = events.send(Event::Started(started)).await;
         let road = Road {

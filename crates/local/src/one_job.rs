@@ -6,8 +6,9 @@ use crate::state::{State, StateError};
 use harrier_api::JobPayload;
 use harrier_base::{FailureReason, SystemClock};
 use harrier_config::RunnerSpec;
-use harrier_engine::{Executor, JobLog, JobOutcome, JobRun, LogError, LogView, OpenCx,
-    SessionTicket, Stop, run_job};
+use harrier_engine::{
+    Executor, JobLog, JobOutcome, JobRun, LogError, LogView, OpenCx, SessionTicket, Stop, run_job,
+};
 
 use harrier_logpipe::Settings;
 use harrier_plan::{Facts, JobPlan, PlanError, plan_job};

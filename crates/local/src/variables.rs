@@ -36,7 +36,10 @@ pub enum VariablesError {
         /// Where and why.
         source: DotenvError,
     },
-    /// Not a mapping of variables.
+    /// Not YAML, or no mapping; the message names the place.
+    #[error("{0}")]
+    NotYaml(String),
+    /// An entry is no variable.
     #[error("{}: {message}", path.display())]
     Yaml {
         /// The file.

@@ -3,21 +3,22 @@
 
 use crate::variables::VariablesError;
 use harrier_base::Variable;
+use harrier_pipeline::SourceFile;
 use serde_json::Value;
 use std::path::Path;
 
 /// All variables of a text.
 pub fn parse(path: &Path, text: &str) -> Result<Vec<Variable>, VariablesError> {
     let refuse = |message: String| VariablesError::Yaml { path: path.to_owned(), message };
-    let Value::Object(map) = harrier_pipeline::yaml_as_json(text).map_err(refuse)? else {
-        return Err(refuse("it must be a mapping of variable names to values".into()));
-    };
+    let file = SourceFile { name: path.display().to_string(), text: text.to_owned() };
+    let map = harrier_pipeline::yaml_mapping(file).map_err(VariablesError::NotYaml)?;
     map.into_iter().map(|(key, value)| entry(key, value).map_err(refuse)).collect()
 }
 
 fn entry(key: String, value: Value) -> Result<Variable, String> {
     let Value::Object(mut map) = value else {
-        let text = scalar(&value).ok_or_else(|| format!("{key}: a value must be a text, a number or a truth value"))?;
+        let text = scalar(&value)
+            .ok_or_else(|| format!("{key}: a value must be a text, a number or a truth value"))?;
         return Ok(Variable::public(key, text));
     };
     let mut flag = |name: &str| match map.remove(name) {
@@ -27,7 +28,8 @@ fn entry(key: String, value: Value) -> Result<Variable, String> {
     };
     let (masked, file, raw) = (flag("masked")?, flag("file")?, flag("raw")?);
     let value = map.remove("value").as_ref().and_then(scalar);
-    let value = value.ok_or_else(|| format!("{key}: value is missing, or is no text, number or truth value"))?;
+    let value =
+        value.ok_or_else(|| format!("{key}: value is missing, or is no text, number or truth value"))?;
     if let Some(unknown) = map.keys().next() {
         return Err(format!("{key}: unknown key {unknown:?}; there are value, masked, file and raw"));
     }

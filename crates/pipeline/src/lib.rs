@@ -34,6 +34,7 @@ pub use context::{Context, RunKind};
 pub use diagnostic::{Diagnostic, Note, Place, Severity, render};
 pub use durations::parse_duration;
 pub use keywords::environment::{environment_slug, environment_tier};
+pub use loader::yaml_mapping;
 pub use pipeline::*;
 pub use schedule::{Action, Event, Outcome, Scheduler};
 pub use source::{FetchError, FileId, IncludeSource, SourceFile, Sources};

@@ -48,6 +48,22 @@ pub(crate) fn load_file(
     Ok(first)
 }
 
+/// A YAML mapping as JSON, read as the configuration is read, for files beside it (variables of a local run). The error is
+/// a whole message with its place.
+pub fn yaml_mapping(file: SourceFile) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+    let name = file.name.clone();
+    let mut tree = Tree::default();
+    let node = load_file(&mut tree, file, &mut Vec::new()).map_err(|unusable| match unusable {
+        Unusable::Empty(_) => format!("{name} is empty"),
+        Unusable::NotMapping(_) => format!("{name} must be a mapping"),
+        Unusable::Broken(diagnostic) => crate::render(&diagnostic, &tree.sources),
+    })?;
+    match tree.json(node) {
+        serde_json::Value::Object(map) => Ok(map),
+        _ => Err(format!("{name} must be a mapping")),
+    }
+}
+
 /// The place of a whole file, for complaints about it.
 pub(crate) fn whole(file: FileId) -> Place {
     Place { file, line: 1, column: 1, end_line: 1, end_column: 2 }

@@ -144,9 +144,10 @@ fn job_json(job: &Job, sources: &Sources) -> Value {
         AllowFailure::ExitCodes(codes) => json!({"exit_codes": codes}),
     };
     let needs = job.needs.as_ref().map(|needs| needs.iter().map(|n| n.name.as_str()).collect::<Vec<_>>());
-    let rule = job.rule.as_ref().map(|rule| {
-        json!({"number": rule.number, "text": rule.text, "place": place(rule.place, sources)})
-    });
+    let rule = job
+        .rule
+        .as_ref()
+        .map(|rule| json!({"number": rule.number, "text": rule.text, "place": place(rule.place, sources)}));
     json!({"name": job.name, "stage": job.stage, "when": job.when.word(), "allow_failure": allow_failure,
         "needs": needs, "rule": rule, "place": place(job.place, sources)})
 }

@@ -10,8 +10,8 @@ pub use args::{ExecutorName, RunArgs};
 
 use harrier_engine::Executor;
 use harrier_local::{
-    Ended, Event, Interrupt, Local, PipelineStatus, PrepareError, Program, Request, RunError, RunWith, Selection,
-    SelectionError, State, VariablesError,
+    Ended, Event, Interrupt, Local, PipelineStatus, PrepareError, Program, Request, RunError, RunWith,
+    Selection, SelectionError, State, VariablesError,
 };
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -229,7 +229,9 @@ fn of_prepare(error: PrepareError) -> Failed {
     let text = error.to_string();
     match error {
         PrepareError::Repository(_) | PrepareError::Taken(_) => Failed::Usage(text),
-        PrepareError::NoConfiguration { .. } | PrepareError::Configuration { .. } => Failed::Configuration(text),
+        PrepareError::NoConfiguration { .. } | PrepareError::Configuration { .. } => {
+            Failed::Configuration(text)
+        }
         PrepareError::Snapshot(_) | PrepareError::State(_) | PrepareError::Git(_) => Failed::Internal(text),
     }
 }
