@@ -33,4 +33,5 @@ pub use dirs::DirsError;
 pub use facts::*;
 pub use job_plan::*;
 pub use plan::{PlanError, plan_job};
+pub use shell_text::script_text;
 pub use stage::*;

@@ -53,6 +53,14 @@ impl JobPlan {
     }
 }
 
+/// One script by itself, as the text that `shell` reads; its variables are already in the environment. For hooks that the
+/// helper runs between its own operations.
+pub fn script_text(script: &Script, shell: Shell) -> String {
+    let mut body = String::new();
+    write_script(&mut body, script);
+    wrap(shell, script.xtrace, &body)
+}
+
 /// Steps 1 to 7 of `executors.md` §3.2.
 fn wrap(shell: Shell, xtrace: bool, body: &str) -> String {
     let mut out = String::with_capacity(body.len() + body.len() / 4 + 512);
