@@ -29,13 +29,11 @@ pub enum EditError {
         origin: String,
     },
     /// There is no such entry (any more).
-    #[error(
-        "{origin}: there is no [[runners]] entry number {number}; the file was changed meanwhile, try again"
-    )]
+    #[error("{origin}: the [[runners]] entry is no longer there; the file was changed meanwhile, try again")]
     NoEntry {
         /// The file.
         origin: String,
-        /// Counted from 1.
+        /// Counted from 1; 0: it was looked for by its token.
         number: usize,
     },
     /// The result would not say what it should; the layout is too unusual.

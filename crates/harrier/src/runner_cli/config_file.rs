@@ -3,7 +3,9 @@
 //! Called by every command.
 
 use super::error::CliError;
-use harrier_config::{EditError, file};
+use harrier_config::{
+    ConfigError, EditError, HostSpec, RunnerSpec, TokenFields, file, remove_runners, set_token,
+};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
@@ -62,6 +64,30 @@ impl ConfigFile {
         system.id
     }
 
+    /// Takes entries out of the file. They are found anew by what they are: the file may have changed since they were
+    /// read.
+    pub fn remove(&self, entries: &[&RunnerSpec]) -> Result<(), CliError> {
+        self.edit(|text, origin| {
+            let host = parse(text, origin)?;
+            let is_one = |runner: &RunnerSpec| entries.iter().any(|entry| is_same(runner, entry));
+            let numbered = host.runners.iter().enumerate();
+            let found: Vec<usize> =
+                numbered.filter(|(_, runner)| is_one(runner)).map(|(index, _)| index).collect();
+            remove_runners(text, origin, &found)
+        })?;
+        tracing::info!("Updated {}", self.path.display());
+        Ok(())
+    }
+
+    /// Sets the token fields of an entry, found anew as in [`Self::remove`].
+    pub fn set_token(&self, entry: &RunnerSpec, fields: &TokenFields) -> Result<(), CliError> {
+        self.edit(|text, origin| {
+            let found = parse(text, origin)?.runners.iter().position(|runner| is_same(runner, entry));
+            let index = found.ok_or_else(|| EditError::NoEntry { origin: origin.to_owned(), number: 0 })?;
+            set_token(text, origin, index, fields)
+        })
+    }
+
     /// Reads, edits and saves the file; the text is read anew so that a change made meanwhile is kept.
     pub fn edit(&self, change: impl FnOnce(&str, &str) -> Result<String, EditError>) -> Result<(), CliError> {
         let before = file::read(&self.path)?.unwrap_or_default();
@@ -71,4 +97,13 @@ impl ConfigFile {
         }
         Ok(())
     }
+}
+
+fn parse(text: &str, origin: &str) -> Result<HostSpec, ConfigError> {
+    harrier_config::parse(text, origin, &|name| std::env::var(name).ok()).map(|(host, _)| host)
+}
+
+/// The same entry for the server; two that are the same twice are one.
+fn is_same(one: &RunnerSpec, other: &RunnerSpec) -> bool {
+    one.token == other.token && one.url == other.url && one.name == other.name
 }

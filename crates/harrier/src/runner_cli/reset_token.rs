@@ -11,7 +11,7 @@ use super::warn_about_mode;
 use harrier_api::RunnerIdentity;
 use harrier_base::Secret;
 use harrier_config::mirror::Stamp;
-use harrier_config::{HostSpec, RunnerSpec, TokenFields, load, set_token};
+use harrier_config::{HostSpec, RunnerSpec, TokenFields, load};
 
 /// Get a new authentication token for a runner
 #[derive(clap::Args)]
@@ -40,25 +40,24 @@ pub async fn run(args: ResetToken) -> Result<(), CliError> {
     warn_about_mode();
     let host = load(&args.file.path)?;
     if args.all_runners == Some(true) {
-        for (index, runner) in host.runners.iter().enumerate() {
-            if let Err(error) = args.reset(index, runner).await {
+        for runner in &host.runners {
+            if let Err(error) = args.reset(runner).await {
                 tracing::error!("Failed to reset token of runner {}: {error}", runner.name);
             }
         }
         return Ok(());
     }
-    let index = args.choose(&host)?;
-    args.reset(index, &host.runners[index]).await
+    args.reset(args.choose(&host)?).await
 }
 
 impl ResetToken {
-    fn choose(&self, host: &HostSpec) -> Result<usize, CliError> {
+    fn choose<'h>(&self, host: &'h HostSpec) -> Result<&'h RunnerSpec, CliError> {
         let found = match (self.name.as_deref(), self.url.as_deref(), self.id) {
-            (Some(name), _, _) => host.runners.iter().position(|runner| runner.name == name),
+            (Some(name), _, _) => host.runners.iter().find(|runner| runner.name == name),
             (None, Some(url), Some(id)) => host
                 .runners
                 .iter()
-                .position(|runner| runner.url == url.trim_end_matches('/') && runner.id == Some(id)),
+                .find(|runner| runner.url == url.trim_end_matches('/') && runner.id == Some(id)),
             (None, _, _) => {
                 return Err(CliError::Refused(
                     "which runner? Give --name NAME, --url URL with --id ID, or --all-runners".to_owned(),
@@ -70,7 +69,7 @@ impl ResetToken {
         })
     }
 
-    async fn reset(&self, index: usize, runner: &RunnerSpec) -> Result<(), CliError> {
+    async fn reset(&self, runner: &RunnerSpec) -> Result<(), CliError> {
         let doing = "Resetting the runner's authentication token";
         let failed = |source| CliError::Server { doing, source };
         let client = Credentials::of(runner, &self.file).client().map_err(failed)?;
@@ -91,7 +90,7 @@ impl ResetToken {
             obtained_at: now(),
             expires_at: identity.token_expires_at.as_deref().and_then(Stamp::parse).unwrap_or(Stamp::NEVER),
         };
-        self.file.edit(|text, origin| set_token(text, origin, index, &fields))?;
+        self.file.set_token(runner, &fields)?;
         tracing::info!("{doing}... succeeded; updated {}", self.file.path.display());
         Ok(())
     }

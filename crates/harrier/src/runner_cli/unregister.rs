@@ -7,7 +7,7 @@ use super::error::CliError;
 use super::flags::{parse_bool, parse_path};
 use super::server::{self, Credentials};
 use super::warn_about_mode;
-use harrier_config::{HostSpec, load, remove_runners};
+use harrier_config::{HostSpec, RunnerSpec, load};
 use std::path::PathBuf;
 
 /// Take runners off the server and out of the file
@@ -46,27 +46,26 @@ pub async fn run(args: Unregister) -> Result<(), CliError> {
     let mut gone = Vec::new();
     if args.all_runners == Some(true) {
         tracing::warn!("Unregistering all runners");
-        for (index, runner) in host.runners.iter().enumerate() {
+        for runner in &host.runners {
             match server::unregister(&Credentials::of(runner, &args.file), &system).await {
-                Ok(()) => gone.push(index),
+                Ok(()) => gone.push(runner),
                 Err(error) => tracing::error!("Failed to unregister runner {}: {error}", runner.name),
             }
         }
     } else {
-        let index = args.choose(&host)?;
-        server::unregister(&Credentials::of(&host.runners[index], &args.file), &system).await?;
-        gone.push(index);
+        let runner = args.choose(&host)?;
+        server::unregister(&Credentials::of(runner, &args.file), &system).await?;
+        gone.push(runner);
     }
     if !gone.is_empty() {
-        args.file.edit(|text, origin| remove_runners(text, origin, &gone))?;
-        tracing::info!("Updated {}", args.file.path.display());
+        args.file.remove(&gone)?;
     }
     Ok(())
 }
 
 impl Unregister {
     /// The one entry that is meant.
-    fn choose(&self, host: &HostSpec) -> Result<usize, CliError> {
+    fn choose<'h>(&self, host: &'h HostSpec) -> Result<&'h RunnerSpec, CliError> {
         let name = self.name.as_deref().filter(|name| !name.is_empty());
         let token = self.token.as_deref().filter(|token| !token.is_empty());
         let url = self.url.as_deref().filter(|url| !url.is_empty()).map(|url| url.trim_end_matches('/'));
@@ -75,7 +74,7 @@ impl Unregister {
                 "which runner? Give --name NAME, --token TOKEN (with --url URL) or --all-runners".to_owned(),
             ));
         }
-        let found = host.runners.iter().position(|runner| {
+        let found = host.runners.iter().find(|runner| {
             name.is_none_or(|name| runner.name == name)
                 && token.is_none_or(|token| runner.token.expose() == token)
                 && (token.is_none() || url.is_none_or(|url| url == "*" || runner.url == url))

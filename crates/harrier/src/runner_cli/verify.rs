@@ -6,7 +6,7 @@ use super::config_file::ConfigFile;
 use super::error::CliError;
 use super::server::{self, Credentials, Verified};
 use super::warn_about_mode;
-use harrier_config::{RunnerSpec, load, remove_runners};
+use harrier_config::{RunnerSpec, load};
 
 /// Check the tokens of the configured runners with the server
 #[derive(clap::Args)]
@@ -50,9 +50,8 @@ pub async fn run(args: Verify) -> Result<(), CliError> {
     warn_about_mode();
     let host = load(&args.file.path)?;
     let system = args.file.system_id();
-    let chosen =
-        host.runners.iter().enumerate().filter(|(_, runner)| !args.selects() || args.matches(runner));
-    let chosen: Vec<(usize, &RunnerSpec)> = chosen.collect();
+    let chosen = host.runners.iter().filter(|runner| !args.selects() || args.matches(runner));
+    let chosen: Vec<&RunnerSpec> = chosen.collect();
     if args.selects() && chosen.is_empty() {
         return Err(CliError::Refused(format!(
             "no runner in {} matches the filtering parameters",
@@ -60,16 +59,15 @@ pub async fn run(args: Verify) -> Result<(), CliError> {
         )));
     }
     let (mut gone, mut not_asked) = (Vec::new(), 0);
-    for (index, runner) in chosen {
+    for runner in chosen {
         match server::verify(&Credentials::of(runner, &args.file), &system).await {
             Verified::Alive(_) | Verified::Unknown(_) => {}
-            Verified::Gone => gone.push(index),
+            Verified::Gone => gone.push(runner),
             Verified::Unusable(_) => not_asked += 1,
         }
     }
     if !gone.is_empty() && args.delete == Some(true) {
-        args.file.edit(|text, origin| remove_runners(text, origin, &gone))?;
-        tracing::info!("Updated {}", args.file.path.display());
+        args.file.remove(&gone)?;
         gone.clear();
     }
     if gone.is_empty() && not_asked == 0 {
