@@ -1,6 +1,7 @@
 //! The `harrier` binary: command line, printer, signals, wiring. It holds no logic.
 
 mod local_cli;
+mod log_format;
 mod runner_cli;
 
 use clap::{Parser, Subcommand};

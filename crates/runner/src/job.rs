@@ -495,7 +495,7 @@ impl Work {
         reported: Option<&Reported>,
         took: Duration,
     ) {
-        let duration_s = took.as_secs_f64();
+        let duration_s = took.as_millis() as f64 / 1000.0;
         let reported = words_for(reported);
         if state.success {
             tracing::info!(duration_s, "job-status" = "success", reported, "Job succeeded");

@@ -460,12 +460,12 @@ impl Service {
             project = info.project_id,
             runner = short,
             runner_name = listed.spec.name,
-            pipeline_id = info.pipeline_id,
+            pipeline_id = known(info.pipeline_id),
             project_full_path = info.project_full_path,
-            namespace_id = info.namespace_id,
-            root_namespace_id = info.root_namespace_id,
-            organization_id = info.organization_id,
-            gitlab_user_id = info.user_id,
+            namespace_id = known(info.namespace_id),
+            root_namespace_id = known(info.root_namespace_id),
+            organization_id = known(info.organization_id),
+            gitlab_user_id = known(info.user_id),
         );
         span.in_scope(|| {
             tracing::info!(
@@ -686,6 +686,11 @@ fn flag(spec: &RunnerSpec, name: &str, default: bool) -> bool {
     spec.feature_flags.get(name).copied().unwrap_or(default)
 }
 
+/// A number that older servers do not send is left out of the log.
+fn known(number: i64) -> Option<i64> {
+    (number != 0).then_some(number)
+}
+
 fn unix_now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
@@ -697,7 +702,7 @@ fn span_of_plan(plan: &JobPlan) -> tracing::Span {
         project = plan.job.project_id,
         runner = plan.runner.short_token,
         runner_name = plan.runner.name,
-        pipeline_id = plan.job.pipeline_id,
+        pipeline_id = known(plan.job.pipeline_id),
         project_full_path = plan.job.project_path,
     )
 }

@@ -21,12 +21,14 @@ mod service;
 mod unregister;
 mod verify;
 
+use crate::log_format::{self, Format, LogControl};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use error::CliError;
 use service::Anything;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use tracing::level_filters::LevelFilter;
 
 /// A drop-in GitLab Runner
 #[derive(Parser)]
@@ -105,7 +107,14 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
             };
         }
     };
-    start_log(&cli);
+    let log = match start_log(&cli) {
+        Ok(log) => log,
+        Err(error) => {
+            log_format::start(None, None);
+            tracing::error!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
     tracing::info!(
         os = std::env::consts::OS,
         arch = identity::architecture(),
@@ -117,7 +126,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     if bare {
         tracing::warn!("boolean parameters must be passed in the command line with --command=true");
     }
-    match dispatch(cli.verb) {
+    match dispatch(cli.verb, log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -126,10 +135,10 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     }
 }
 
-fn dispatch(verb: Verb) -> Result<(), CliError> {
+fn dispatch(verb: Verb, log: LogControl) -> Result<(), CliError> {
     match verb {
         Verb::Register(args) => block_on(register::run(*args)),
-        Verb::Run(args) => run::run(args),
+        Verb::Run(args) => run::run(args, log),
         Verb::RunSingle(args) => run_single::run(*args),
         Verb::Verify(args) => block_on(verify::run(args)),
         Verb::List(args) => list::run(&args),
@@ -158,20 +167,24 @@ fn block_on(command: impl Future<Output = Result<(), CliError>>) -> Result<(), C
     result
 }
 
-fn start_log(cli: &Cli) {
-    let level = if cli.debug == Some(true) { Some("debug") } else { cli.log_level.as_deref() };
-    let level = match level.unwrap_or_default() {
-        "debug" => tracing::Level::DEBUG,
-        "warn" | "warning" => tracing::Level::WARN,
-        "error" | "fatal" | "panic" => tracing::Level::ERROR,
-        _ => tracing::Level::INFO,
+fn start_log(cli: &Cli) -> Result<LogControl, CliError> {
+    let bad = |flag: &str, why: &str| CliError::BadFlag { flag: flag.into(), why: why.into() };
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let level = match given(&cli.log_level) {
+        _ if cli.debug == Some(true) => Some(LevelFilter::DEBUG),
+        Some(name) => Some(
+            log_format::level_named(&name)
+                .ok_or_else(|| bad("log-level", "use debug, info, warn, error, fatal or panic"))?,
+        ),
+        None => None,
     };
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .without_time()
-        .with_target(false)
-        .try_init();
+    let format = match given(&cli.log_format) {
+        Some(name) => {
+            Some(Format::named(&name).ok_or_else(|| bad("log-format", "use runner, text or json"))?)
+        }
+        None => None,
+    };
+    Ok(log_format::start(level, format))
 }
 
 /// Root serves the whole machine, others only themselves; the two have different files.

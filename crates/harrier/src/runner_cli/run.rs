@@ -7,6 +7,7 @@ use super::config_file::ConfigFile;
 use super::error::CliError;
 use super::flags::parse_bool;
 use super::identity;
+use crate::log_format::LogControl;
 use harrier_engine::Executor;
 use harrier_runner::{Ended, HostOptions, Source, state_dir};
 use harrier_shell::ShellExecutor;
@@ -43,7 +44,7 @@ pub struct Run {
 }
 
 /// Runs the command until a signal ends it.
-pub fn run(args: Run) -> Result<(), CliError> {
+pub fn run(args: Run, log: LogControl) -> Result<(), CliError> {
     let config = std::path::absolute(&args.file.path).map_err(CliError::Start)?;
     if let Some(dir) = given(args.working_directory) {
         let failed = |source| CliError::Directory { dir: dir.display().to_string(), source };
@@ -57,6 +58,9 @@ pub fn run(args: Run) -> Result<(), CliError> {
     tracing::info!(service = args.service, "Starting multi-runner from {}...", config.display());
     let mut options = options(Source::File(config.clone()), &config, args.user)?;
     options.listen_address = args.listen_address.filter(|address| !address.is_empty());
+    options.on_config = Some(Arc::new(move |host| {
+        log.configure(host.log_level.as_deref(), host.log_format.as_deref());
+    }));
     serve(options)
 }
 
