@@ -64,6 +64,11 @@ impl Environment {
         Self { job, files, tmp: request.dirs.tmp.clone() }
     }
 
+    /// A variable of the job.
+    pub(crate) fn of_job(&self, name: &str) -> Option<&str> {
+        self.job.get(name).map(String::as_str)
+    }
+
     /// A variable of the job, else of the runner.
     pub(crate) fn get(&self, name: &str) -> Option<String> {
         self.job.get(name).cloned().or_else(|| std::env::var(name).ok())

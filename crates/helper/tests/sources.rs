@@ -175,9 +175,18 @@ fn credentials_are_in_the_external_file_alone() {
 }
 
 #[test]
-fn the_credential_helper_reads_the_environment() {
+fn the_credential_helper_reads_the_environment_of_any_git_in_the_job() {
     let mut job = Job::new();
-    job.variables.push(Variable::internal("CI_JOB_TOKEN", "tok-1").masked());
+    let home = job.place.path().join("home");
+    std::fs::create_dir_all(&home).expect("made");
+    std::fs::write(home.join(".gitconfig"), "[user]\n\tname = somebody\n").expect("written");
+    job.variables = [
+        Variable::internal("CI_JOB_TOKEN", "tok-1").masked(),
+        Variable::public("HOME", home.to_string_lossy()),
+        Variable::public("XDG_CONFIG_HOME", ""),
+    ]
+    .into_iter()
+    .collect();
     let source = repository(job.place.path(), "source");
     let sources = Sources {
         strategy: GitStrategy::None,
@@ -185,18 +194,27 @@ fn the_credential_helper_reads_the_environment() {
         credential_helper: true,
         ..sources(&source)
     };
+    job.runs(get(sources.clone()));
     job.runs(get(sources));
-    let text = std::fs::read_to_string(job.dirs.tmp.join(".gitlab-runner.ext.conf")).expect("written");
-    assert!(!text.contains("tok-1"), "{text}");
-    let filled = std::process::Command::new("bash")
+    let env = std::fs::read_to_string(job.dirs.env_file()).expect("written");
+    let seed = job.dirs.tmp.join(".glr.gconf");
+    assert_eq!(env, format!("GIT_CONFIG_GLOBAL={}\n", seed.display()));
+    for file in [&seed, &job.dirs.tmp.join(".gitlab-runner.ext.conf")] {
+        let text = std::fs::read_to_string(file).expect("written");
+        assert!(!text.contains("tok-1"), "{text}");
+    }
+    let output = std::process::Command::new("bash")
         .arg("-c")
-        .arg("printf 'protocol=https\\nhost=gitlab.example.invalid\\n\\n' | git -c include.path=\"$0\" credential fill")
-        .arg(job.dirs.tmp.join(".gitlab-runner.ext.conf"))
-        .envs([("CI_JOB_TOKEN", "tok-1"), ("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_TERMINAL_PROMPT", "0")])
+        .arg("git config user.name; printf 'protocol=https\\nhost=gitlab.example.invalid\\n\\n' | git credential fill")
+        .current_dir(job.place.path())
+        .env("CI_JOB_TOKEN", "tok-1")
+        .env("GIT_CONFIG_GLOBAL", &seed)
+        .env("GIT_TERMINAL_PROMPT", "0")
         .output()
         .expect("bash starts");
-    let filled = String::from_utf8_lossy(&filled.stdout).into_owned();
-    assert!(filled.contains("username=gitlab-ci-token\n") && filled.contains("password=tok-1\n"), "{filled}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.starts_with("somebody\n"), "{text}");
+    assert!(text.contains("username=gitlab-ci-token\n") && text.contains("password=tok-1\n"), "{text}");
 }
 
 #[test]

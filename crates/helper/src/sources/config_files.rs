@@ -8,8 +8,13 @@ use crate::failure::Failure;
 use crate::git::{Git, find_program};
 use crate::tree;
 use harrier_plan::{Dirs, Sources};
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+
+/// Name of a job's own global configuration.
+const SEED: &str = ".glr.gconf";
 
 /// The external configuration of a job.
 pub(crate) fn external_config(dirs: &Dirs) -> PathBuf {
@@ -22,10 +27,43 @@ pub(super) fn write(place: &Place<'_>) -> Result<(), Failure> {
     tree::private_dir(&dirs.tmp)?;
     let text = external_text(place.sources, place.env)?;
     tree::write_private(&external_config(dirs), text.as_bytes(), 0o600)?;
+    if place.sources.credential_helper {
+        seed_global(place)?;
+    }
     if place.sources.safe_directory {
         trust(place)?;
     }
     Ok(())
+}
+
+/// Without tokens in URLs, git in the job's scripts needs the credential helper wherever it works: a global
+/// configuration of the job's own, which includes the user's and the external one (`executors.md` §4.1, step 2). The
+/// env file names it to the later stages. A job that has a global configuration of its own keeps it.
+fn seed_global(place: &Place<'_>) -> Result<(), Failure> {
+    let dirs = &place.request.dirs;
+    let seed = dirs.tmp.join(SEED);
+    let shown = seed.to_string_lossy();
+    if place.env.of_job("GIT_CONFIG_GLOBAL").is_some_and(|path| path != shown) {
+        return Ok(());
+    }
+    let mut text = String::new();
+    let users = user_configs(place.env).into_iter().filter(|file| File::open(file).is_ok());
+    for file in users.chain([external_config(dirs)]) {
+        put(&mut text, "include", None, &[("path", &file.to_string_lossy())])?;
+    }
+    tree::write_private(&seed, text.as_bytes(), 0o600)?;
+    let env_file = dirs.env_file();
+    let line = format!("GIT_CONFIG_GLOBAL={shown}\n");
+    let known = std::fs::read_to_string(&env_file).is_ok_and(|text| text.contains(&line));
+    if known {
+        return Ok(());
+    }
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&env_file)
+        .and_then(|mut file| file.write_all(line.as_bytes()))
+        .map_err(Failure::io("write", &env_file))
 }
 
 fn external_text(sources: &Sources, env: &Environment) -> Result<String, Failure> {
@@ -189,8 +227,10 @@ fn trust(place: &Place<'_>) -> Result<(), Failure> {
     })
 }
 
+/// Where git looks for the user's configuration.
 fn user_configs(env: &Environment) -> Vec<PathBuf> {
-    if let Some(path) = env.get("GIT_CONFIG_GLOBAL") {
+    // The job's own seed, when a stage is run again, is not the user's.
+    if let Some(path) = env.get("GIT_CONFIG_GLOBAL").filter(|path| !path.ends_with(SEED)) {
         return vec![path.into()];
     }
     let home = env.get("HOME").map(PathBuf::from);
