@@ -12,6 +12,11 @@ use harrier_plan::{CacheOp, HelperRequest};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// No job writes one archive for as long as this.
+const LONGEST_WRITE: Duration = Duration::from_secs(24 * 3600);
 
 /// Restores the first key that has an archive which can be unpacked.
 pub(crate) fn restore(
@@ -129,9 +134,12 @@ pub(crate) fn put_in_place(
 ) -> Result<(), Failure> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     tree::dir(parent)?;
-    // Unique among all helpers that work on this file at once: one process carries out one operation at a time.
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let unfinished = parent.join(format!(".{name}.{}.{:?}", std::process::id(), std::thread::current().id()));
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let prefix = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    forget_unfinished(parent, &prefix);
+    // Unique among all helpers that write this file at once.
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let unfinished = parent.join(format!("{prefix}{}-{count}", std::process::id()));
     let written = File::create(&unfinished).and_then(|file| {
         let mut out = BufWriter::with_capacity(256 * 1024, file);
         write(&mut out)?;
@@ -148,6 +156,20 @@ pub(crate) fn put_in_place(
         let _ = std::fs::remove_file(&unfinished);
     }
     result
+}
+
+/// Removes what helpers that were killed have left; a day old, so that none of them still writes.
+fn forget_unfinished(dir: &Path, prefix: &str) {
+    let old = |entry: &std::fs::DirEntry| {
+        entry.file_name().to_string_lossy().starts_with(prefix)
+            && entry
+                .metadata()
+                .and_then(|meta| meta.modified())
+                .is_ok_and(|time| time.elapsed().is_ok_and(|age| age > LONGEST_WRITE))
+    };
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten().filter(old) {
+        let _ = std::fs::remove_file(entry.path());
+    }
 }
 
 #[cfg(test)]
@@ -167,5 +189,18 @@ mod tests {
         assert!(words.contains("cache.zip") && words.contains("The disk is full: free space"), "{words}");
         assert_eq!(std::fs::read(&path).expect("there"), b"old");
         assert_eq!(std::fs::read_dir(place.path().join("key")).expect("listed").count(), 1);
+    }
+
+    #[test]
+    fn what_killed_helpers_left_goes_after_a_day() {
+        let place = tempfile::tempdir().expect("a temporary directory");
+        let path = place.path().join("cache.zip");
+        let (old, young) = (place.path().join(".cache.zip.1-0"), place.path().join(".cache.zip.2-0"));
+        for (file, age) in [(&old, 2 * LONGEST_WRITE), (&young, LONGEST_WRITE / 2)] {
+            let file = File::create(file).expect("made");
+            file.set_modified(std::time::SystemTime::now() - age).expect("set");
+        }
+        put_in_place(&path, |out| out.write_all(b"new")).expect("written");
+        assert!(path.exists() && young.exists() && !old.exists());
     }
 }
