@@ -45,6 +45,9 @@ pub fn compile(root: SourceFile, includes: &dyn IncludeSource, cx: &Context) -> 
     Compiled { pipeline, diagnostics, sources: compiler.tree.sources, filtered }
 }
 
+/// Includes shown below a diagnostic.
+const MAX_CHAIN: usize = 8;
+
 struct Compiler<'a> {
     tree: Tree,
     source: &'a dyn IncludeSource,
@@ -229,12 +232,15 @@ impl Compiler<'_> {
             let mut at = diagnostic.place;
             let mut steps = 0;
             while let Some(from) = at.and_then(|place| self.from.get(&place.file)).copied() {
+                if steps == MAX_CHAIN {
+                    diagnostic
+                        .notes
+                        .push(crate::Note { text: "and so on, up to the root file".into(), place: None });
+                    break;
+                }
                 diagnostic.notes.push(crate::Note { text: "included here".into(), place: Some(from) });
                 at = Some(from);
                 steps += 1;
-                if steps > 20 {
-                    break;
-                }
             }
         }
     }

@@ -282,6 +282,11 @@ impl Scheduler {
                 if !previous.is_complete() {
                     continue;
                 }
+                // One skipped need makes the whole set skipped while others still run. Who has to wait for them all
+                // the same is a job that runs always: GitLab would start it too early (docs/differences.md).
+                if dag && job.when == When::Always && !self.needs_at_rest(index) {
+                    continue;
+                }
                 let (when, after) = (job.when, job.start_in);
                 changed = true;
                 let good = previous == Status::Success || (!dag && previous == Status::Skipped);
@@ -311,6 +316,14 @@ impl Scheduler {
                 return;
             }
         }
+    }
+
+    /// Whether no need of a job will move by itself.
+    fn needs_at_rest(&self, index: usize) -> bool {
+        self.jobs[index].needs.iter().flatten().all(|need| {
+            let need = &self.jobs[*need];
+            need.status.is_complete() || need.status == Status::Manual && need.allowed
+        })
     }
 
     /// The job may run: at once, or when its resource group is free.
