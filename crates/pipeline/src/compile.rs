@@ -196,8 +196,20 @@ impl Compiler<'_> {
         (Parts { stages, variables, workflow, specs }, c.found)
     }
 
-    /// §3.3: the one warning of the reference.
+    /// §3.3: the one warning of the reference, and ours about what is only taken down.
     fn warn(&mut self, parts: &Parts) {
+        for spec in parts.specs.iter().filter(|spec| spec.release.is_some()) {
+            let place = spec.places.iter().find(|(key, _)| key == "release").map_or(spec.place, |(_, p)| *p);
+            self.warnings.push(
+                Diagnostic::warning(format!(
+                    "jobs:{}:release is checked but not carried out by this version",
+                    spec.name
+                ))
+                .at(place)
+                .job(spec.name.clone())
+                .keyword("release"),
+            );
+        }
         if parts.workflow.rules.is_some() {
             return;
         }

@@ -10,6 +10,9 @@ const MAX_LEVELS: usize = 10;
 /// Nodes that merging may come to; far beyond any honest configuration.
 const MAX_NODES: usize = 4_000_000;
 
+/// Complaints after which no more are looked for.
+const MAX_FOUND: usize = 10;
+
 struct Extender<'t> {
     tree: &'t mut Tree,
     /// Top level keys.
@@ -31,6 +34,10 @@ pub(crate) fn resolve(tree: &mut Tree, root: NodeId, found: &mut Vec<Diagnostic>
     let mut extender = Extender { tree, entries: named, done: HashMap::new(), stack: Vec::new(), found };
     let mut merged = Vec::with_capacity(entries.len());
     for entry in &entries {
+        // One mistake in a base shows in every job that uses it.
+        if extender.found.len() >= MAX_FOUND {
+            break;
+        }
         let name = extender.tree.text(entry.key).map(str::to_owned);
         let value = match name {
             Some(name) if extending(extender.tree, entry) => {

@@ -172,7 +172,7 @@ pub fn job_payload(job: &Job, facts: JobFacts<'_>) -> JobPayload {
         git_info: git,
         runner_info: RunnerInfo { timeout },
         steps: steps(job, timeout),
-        image: job.image.as_ref().map(|image| self::image(image)),
+        image: job.image.as_ref().map(image),
         services: job.services.iter().map(service).collect(),
         artifacts: artifacts(job),
         cache,

@@ -901,15 +901,14 @@ impl Scanner<'_> {
         }
 
         self.cache(1)?;
-        if !IS_BLANKZ!(self.buffer) {
-            if self.flow_level == 0 || !CHECK!(self.buffer, ',') {
-                return self.set_scanner_error(
-                    "while scanning a tag",
-                    start_mark,
-                    "did not find expected whitespace or line break",
-                );
-            }
-            // Mended: the original panicked here; libyaml goes on, the comma is the next token.
+        // Mended: at a comma in a flow collection the original panicked; libyaml goes on, it is the next token.
+        let comma = self.flow_level != 0 && CHECK!(self.buffer, ',');
+        if !IS_BLANKZ!(self.buffer) && !comma {
+            return self.set_scanner_error(
+                "while scanning a tag",
+                start_mark,
+                "did not find expected whitespace or line break",
+            );
         }
 
         let end_mark: Mark = self.mark;

@@ -72,11 +72,10 @@ pub(crate) fn refs(c: &mut Check<'_>, path: &Path<'_>, node: NodeId) -> Option<R
 fn read_refs(c: &mut Check<'_>, path: &Path<'_>, node: NodeId) -> Option<Vec<String>> {
     let texts = c.texts_as(path, node, "config should be an array of strings or regular expressions")?;
     for text in &texts {
-        if text.starts_with('/')
-            && !Re2::literal(text.rsplit_once('@').map_or(text.as_str(), |(p, _)| p))
-                .or_else(|| Re2::literal(text))
-                .is_some_and(|(pattern, flags)| Re2::new(pattern, flags).is_ok())
-        {
+        let pattern = text.rsplit_once('@').map_or(text.as_str(), |(pattern, _)| pattern);
+        let literal = Re2::literal(pattern).or_else(|| Re2::literal(text));
+        let valid = literal.is_some_and(|(regex, flags)| Re2::new(regex, flags).is_ok());
+        if text.starts_with('/') && !valid {
             c.config(path, node, "should be an array of strings or regular expressions").suggestion =
                 Some(format!("`{text}` is not a valid regular expression"));
             return None;
