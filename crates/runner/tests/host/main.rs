@@ -273,7 +273,7 @@ async fn a_second_signal_ends_at_once_and_the_next_start_goes_on() {
 async fn a_third_of_all_answers_may_fail() {
     let server = FakeGitLab::start().await.expect("a server");
     server.set_faults(FaultPlan::everything(11, 0.3));
-    let home = home(&server, 8, "  request_concurrency = 4\n");
+    let home = home(&server, 8, "");
     let ids: Vec<i64> = (0..24).map(|_| server.add_job(act("ok"))).collect();
     let world = World::new();
     let life = Life::begin(&home, &world, "boot");
@@ -299,6 +299,8 @@ async fn the_file_is_read_again_and_a_broken_one_is_not_used() {
     let home = home(&server, 2, "");
     let world = World::new();
     let life = Life::begin(&home, &world, "boot");
+    let id = server.add_job(act("ok"));
+    server.wait_final(id, PATIENCE).await.expect("it has started");
     home.write_config("concurrent = \n");
     life.tell(HostSignal::Reload).await;
     let id = server.add_job(act("ok"));
