@@ -69,6 +69,17 @@ struct Parts {
     variables: Vec<YamlVariable>,
     workflow: workflow::Workflow,
     specs: Vec<JobSpec>,
+    /// Size of what every job takes over: defaults and top level variables.
+    shared: u64,
+}
+
+/// Size of all jobs with everything written out, in the loader's estimate of bytes.
+const MAX_WEIGHT: u64 = 256 << 20;
+
+fn too_big(place: Place) -> Diagnostic {
+    Diagnostic::error("The configuration is too big when everything that jobs share is written out")
+        .at(place)
+        .suggest("put long scripts into files of the repository")
 }
 
 impl Compiler<'_> {
@@ -103,6 +114,10 @@ impl Compiler<'_> {
         if !self.found.is_empty() {
             return None;
         }
+        if self.tree.node(resolved).weight > MAX_WEIGHT {
+            self.found.push(too_big(self.tree.place(resolved)));
+            return None;
+        }
         let (parts, found) = self.parts(resolved);
         self.found = found;
         if !self.found.is_empty() {
@@ -111,6 +126,12 @@ impl Compiler<'_> {
         self.warn(&parts);
         let mut found = Vec::new();
         let graph = Graph::new(&parts.specs, &mut found);
+        let total = graph.instances.iter().fold(0u64, |sum, instance| {
+            sum.saturating_add(parts.specs[instance.spec].weight).saturating_add(parts.shared)
+        });
+        if total > MAX_WEIGHT {
+            found.push(too_big(self.tree.place(resolved)));
+        }
         if found.is_empty() {
             graph.check(&parts.stages, &mut found);
         }
@@ -146,7 +167,6 @@ impl Compiler<'_> {
         let entries = tree.map(root).unwrap_or_default();
         let mut jobs = Vec::new();
         let (mut default, mut workflow_node) = (None, None);
-        let mut names = HashSet::new();
         for entry in entries {
             let name = match tree.value(entry.key) {
                 Value::Text(text) => text.to_string(),
@@ -173,7 +193,6 @@ impl Compiler<'_> {
                 }
                 Kind::Hidden => {}
                 Kind::Job => {
-                    names.insert(name.clone());
                     jobs.push((name, *entry));
                 }
             }
@@ -192,8 +211,16 @@ impl Compiler<'_> {
             c.config(&Path::root("jobs"), root, "should contain at least one visible job").suggestion =
                 Some("jobs whose name begins with a dot are hidden".into());
         }
-        let specs = read_jobs(&mut c, &jobs, &default);
-        (Parts { stages, variables, workflow, specs }, c.found)
+        let names = ["default", "variables"].into_iter().chain(crate::keywords::defaults::AT_ROOT);
+        let shared: u64 =
+            names.filter_map(|name| tree.given(root, name)).map(|node| tree.node(node).weight).sum();
+        let specs = if shared.saturating_mul(jobs.len() as u64) > MAX_WEIGHT {
+            c.found.push(too_big(tree.place(root)));
+            Vec::new()
+        } else {
+            read_jobs(&mut c, &jobs, &default)
+        };
+        (Parts { stages, variables, workflow, specs, shared }, c.found)
     }
 
     /// §3.3: the one warning of the reference, and ours about what is only taken down.

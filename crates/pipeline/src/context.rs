@@ -8,7 +8,8 @@ use harrier_base::Variable;
 pub struct Context {
     /// What the pipeline runs for: branch, tag or merge request, and by which trigger.
     pub run: RunKind,
-    /// The predefined variables that exist before any job ([`crate::predefined::pipeline_variables`]).
+    /// The predefined variables that exist before any job: [`crate::predefined::pipeline_variables`] and
+    /// [`crate::predefined::user_variables`].
     pub predefined: Vec<Variable>,
     /// Instance, group and project variables, lowest first.
     pub project: Vec<Variable>,

@@ -35,11 +35,14 @@ enum Item {
 /// Ways through the braces beyond which a pattern is taken literally.
 const MAX_ALTERNATIVES: usize = 1000;
 
+/// Brace groups of one pattern beyond which it is taken literally.
+const MAX_BRACES: usize = 100;
+
 impl Glob {
     /// Compiles a pattern; there are no invalid ones.
     pub(crate) fn new(pattern: &str) -> Self {
         let mut texts = Vec::new();
-        if !braces(pattern, &mut texts) {
+        if !braces(pattern, 0, &mut texts) {
             texts = vec![pattern.to_owned()];
         }
         Self { alternatives: texts.iter().map(|text| segments(text)).collect() }
@@ -53,7 +56,10 @@ impl Glob {
 }
 
 /// Writes out `{a,b}`; false if that gives too many.
-fn braces(pattern: &str, out: &mut Vec<String>) -> bool {
+fn braces(pattern: &str, level: usize, out: &mut Vec<String>) -> bool {
+    if level > MAX_BRACES {
+        return false;
+    }
     let bytes = pattern.as_bytes();
     let (mut open, mut depth, mut at) = (None, 0usize, 0);
     let mut commas = Vec::new();
@@ -77,7 +83,7 @@ fn braces(pattern: &str, out: &mut Vec<String>) -> bool {
                     for end in commas.iter().copied().chain([at]) {
                         let text =
                             format!("{}{}{}", &pattern[..start], &pattern[from..end], &pattern[at + 1..]);
-                        if !braces(&text, out) {
+                        if !braces(&text, level + 1, out) {
                             return false;
                         }
                         from = end + 1;
@@ -359,6 +365,8 @@ mod tests {
     fn a_bomb_of_braces_ends() {
         let pattern = "{a,b}".repeat(40);
         assert!(!Glob::new(&pattern).matches("a"));
+        let nested = format!("{}a{}", "{".repeat(100_000), "}".repeat(100_000));
+        assert!(!Glob::new(&nested).matches("a"));
         let stars = "a*".repeat(200);
         assert!(!Glob::new(&stars).matches(&"a".repeat(150)));
     }

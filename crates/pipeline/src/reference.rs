@@ -7,8 +7,6 @@ use std::collections::{HashMap, HashSet};
 
 /// References within references, and levels of values.
 const MAX_LEVELS: usize = 400;
-/// Size of the result with everything written out, in the loader's estimate.
-const MAX_WEIGHT: u64 = 256 << 20;
 
 struct Resolver<'t> {
     tree: &'t mut Tree,
@@ -46,14 +44,7 @@ pub(crate) fn resolve(tree: &mut Tree, root: NodeId, found: &mut Vec<Diagnostic>
         merged.push(Entry { key: entry.key, value: resolver.node(entry.value, 0) });
     }
     let place = tree.place(root);
-    let resolved = tree.add(Value::Map(merged.into()), place);
-    if tree.node(resolved).weight > MAX_WEIGHT {
-        found.push(
-            Diagnostic::error("the configuration is too big when its `!reference`s are written out")
-                .at(place),
-        );
-    }
-    resolved
+    tree.add(Value::Map(merged.into()), place)
 }
 
 impl Resolver<'_> {

@@ -730,6 +730,27 @@ fn diagnostics_carry_places_and_remedies() {
     );
 }
 
+#[test]
+fn broken_yaml_is_shown_where_it_breaks() {
+    for (text, shown) in [
+        ("a:\n  script: x: y\n", "--> .gitlab-ci.yml:2:12"),
+        ("a: 1\n---\nb: [\n", "--> .gitlab-ci.yml:4:1"),
+        ("a:\n  script:\n\t- x\n", "--> .gitlab-ci.yml:3:1"),
+    ] {
+        let compiled = compiled(text);
+        let said = render(&compiled.diagnostics[0], &compiled.sources);
+        assert!(said.contains(shown), "{said}");
+    }
+}
+
+#[test]
+fn a_mistake_in_a_base_names_the_job_that_takes_it_over() {
+    let compiled = compiled(".b:\n  tags: x\nj: {extends: .b, script: y}\n");
+    let said = render(&compiled.diagnostics[0], &compiled.sources);
+    assert!(said.contains("--> .gitlab-ci.yml:2:9") && said.contains("::: .gitlab-ci.yml:3:1"), "{said}");
+    assert!(said.contains("job `j` takes it over"), "{said}");
+}
+
 /// Anything hostile ends in a clear error.
 #[test]
 fn hostile_input() {
@@ -752,12 +773,24 @@ fn hostile_input() {
         "  <<: *a\n".repeat(2000)
     );
     let own = "a: &a [*a]\n";
+    let long = "x".repeat(400_000);
+    let jobs = |body: &str| (0..1000).map(|n| format!("j{n}: {{{body}}}\n")).collect::<String>();
+    let shared = format!(".b: {{script: [{long}]}}\n{}", jobs("extends: .b"));
+    let inherited = format!("default: {{before_script: [{long}]}}\n{}", jobs("script: x"));
+    let instances = "parallel: 200";
+    let parallel = format!(
+        ".b: {{script: [{long}]}}\na: {{extends: .b, {instances}}}\nb: {{extends: .b, {instances}}}\n\
+                            c: {{extends: .b, {instances}}}\nd: {{extends: .b, {instances}}}\n"
+    );
     for (text, message) in [
         (bomb.as_str(), "The parsed YAML is too big"),
         (&deep, "The parsed YAML is too big"),
         (own, "The parsed YAML is too big"),
         (&merges, "The parsed YAML is too big"),
-        (&references, "the configuration is too big"),
+        (&references, "The configuration is too big"),
+        (&shared, "The configuration is too big"),
+        (&inherited, "The configuration is too big"),
+        (&parallel, "The configuration is too big"),
     ] {
         let got = first_error(text);
         assert!(got.starts_with(message), "{got}");

@@ -63,6 +63,8 @@ const NOT_YET: [&str; 6] = ["inputs", "id_tokens", "run", "secrets", "identity",
 pub(crate) struct JobSpec {
     pub name: String,
     pub place: Place,
+    /// Size with everything written out.
+    pub weight: u64,
     pub stage: String,
     pub stage_place: Place,
     pub inherited: Inherited,
@@ -131,6 +133,7 @@ impl JobReader<'_> {
         let mut spec = JobSpec {
             name: name.to_owned(),
             place: tree.place(entry.key),
+            weight: tree.node(node).weight,
             stage: "test".into(),
             stage_place: tree.place(entry.key),
             inherited: Inherited::of(c, path, node),
