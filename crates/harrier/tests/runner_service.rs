@@ -129,3 +129,36 @@ async fn a_third_of_all_answers_may_fail() {
     assert_eq!(ended(&mut runner).await, Some(0), "{}", runner.log());
     server.assert_no_slips();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_any_moment_every_job_ends_right() {
+    let options = Options { runner_restarts: true, ..Options::default() };
+    let server = FakeGitLab::start_with(options).await.expect("a server");
+    let home = home(&server, 4, "");
+    let text = "for n in $(seq 30); do echo line $n; sleep 0.01; done";
+    let ids: Vec<i64> = (0..12).map(|n| server.add_job(counted(&home, &format!("r{n}"), text))).collect();
+    let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
+    for _ in 0..12 {
+        let runner = RunnerProcess::start(Path::new(BINARY), &home);
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        // Any moment is as good as any other: nothing depends on what has been reached.
+        tokio::time::sleep(Duration::from_millis(20 + (seed >> 33) % 500)).await;
+        runner.kill_9();
+    }
+    let mut runner = RunnerProcess::start(Path::new(BINARY), &home);
+    // One more, so that the last runner has surely started when it is told to end.
+    let last = server.add_job(JobSpec::script(&["true"]));
+    server.wait_final(last, PATIENCE).await.expect("reported");
+    let lines: String = (1..=30).map(|n| format!("line {n}\n")).collect();
+    for (n, id) in ids.iter().enumerate() {
+        let job = server.wait_final(*id, PATIENCE).await.expect("reported");
+        assert_eq!(job.state, JobState::Success, "{}\n{}", job.log_text(), runner.log());
+        assert_eq!(runs(&home, &format!("r{n}")), 1, "its script ran once");
+        assert!(job.job_output().contains(&lines), "{}", job.log_text());
+        assert_eq!(job.log_text().matches("Running with").count(), 1, "{}", job.log_text());
+    }
+    runner.signal(Signal::SIGQUIT);
+    assert_eq!(ended(&mut runner).await, Some(0), "{}", runner.log());
+    assert_eq!(home.processes(), [0; 0]);
+    server.assert_no_slips();
+}

@@ -74,29 +74,37 @@ pub fn state_dir(config: &Path, chosen: Option<PathBuf>) -> PathBuf {
 /// `info` for an entry (`runner-api.md` §3.2); `None` for requests that do not know the executor yet. Only what is
 /// there is advertised.
 pub fn runner_info(program: &Program, spec: Option<(&RunnerSpec, &Abilities)>) -> Info {
-    let mut features = spec.map_or_else(Features::default, |(_, abilities)| abilities.features);
-    features.trace_reset = true;
-    features.trace_checksum = true;
-    features.trace_size = true;
-    features.cancelable = true;
-    features.cancel_gracefully = true;
-    features.two_phase_job_commit = true;
+    let Some((spec, abilities)) = spec else { return info(program, Features::default()) };
+    let own = spec.shell.as_deref().filter(|shell| !shell.is_empty());
+    Info {
+        labels: spec.labels.clone(),
+        ..executor_info(program, abilities, own.unwrap_or(abilities.shell.program()))
+    }
+}
+
+/// As [`runner_info`] when only the executor and the shell are known.
+pub(crate) fn executor_info(program: &Program, abilities: &Abilities, shell: &str) -> Info {
+    Info { executor: abilities.name.to_owned(), shell: shell.to_owned(), ..info(program, abilities.features) }
+}
+
+fn info(program: &Program, executor: Features) -> Info {
     Info {
         name: program.name.clone(),
         version: program.version.clone(),
         revision: program.revision.clone(),
         platform: platform().to_owned(),
         architecture: architecture().to_owned(),
-        executor: spec.map(|(_, abilities)| abilities.name.to_owned()).unwrap_or_default(),
-        shell: spec
-            .map(|(spec, abilities)| {
-                let own = spec.shell.clone().filter(|shell| !shell.is_empty());
-                own.unwrap_or_else(|| abilities.shell.program().to_owned())
-            })
-            .unwrap_or_default(),
-        features,
+        features: Features {
+            trace_reset: true,
+            trace_checksum: true,
+            trace_size: true,
+            cancelable: true,
+            cancel_gracefully: true,
+            two_phase_job_commit: true,
+            ..executor
+        },
         config: InfoConfig::default(),
-        labels: spec.map(|(spec, _)| spec.labels.clone()).unwrap_or_default(),
+        ..Info::default()
     }
 }
 

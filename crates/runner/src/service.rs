@@ -4,7 +4,7 @@ use crate::error::{Ended, HostError};
 use crate::feed::{Came, Feed, Rules, Turn};
 use crate::job::{HostNote, LeftJob, NewJob, Workshop, carry_out, take_up};
 use crate::left_over::Left;
-use crate::options::{HostOptions, Source, runner_info};
+use crate::options::{HostOptions, Source, executor_info, runner_info};
 use crate::reload::ConfigFile;
 use crate::rotation::{self, Rotated, RotationError};
 use crate::slots::{Seat, Seats};
@@ -35,6 +35,8 @@ pub enum HostSignal {
 }
 
 const RELOAD_EVERY: Duration = Duration::from_secs(3);
+/// Default of `job_status_final_update_retry_limit`.
+const FINAL_TRIES: u32 = 10;
 /// After a token could not be replaced.
 const ROTATE_AGAIN: Duration = Duration::from_secs(60);
 
@@ -360,10 +362,18 @@ impl Service {
             Entry::Admitted { host, .. } => serde_json::from_value::<HostNote>(host.clone()).ok(),
             _ => None,
         });
-        let note = noted.unwrap_or_else(|| HostNote {
-            key: format!("{} {} 0", plan.server.url, plan.runner.short_token),
-            retry_limit: 10,
-            info: runner_info(&self.shop.options.program, None),
+        let note = noted.unwrap_or_else(|| {
+            // The process died before the job was accepted: what the entry says now is as good.
+            let key = format!("{} 0", runner_of(&plan.server.url, &plan.runner.short_token));
+            let listed = self.entries.get(&key);
+            HostNote {
+                retry_limit: listed.map_or(FINAL_TRIES, |listed| listed.spec.final_update_retry_limit),
+                info: listed.map_or_else(
+                    || executor_info(&self.shop.options.program, executor.abilities(), plan.shell.program()),
+                    |listed| listed.request.info.clone(),
+                ),
+                key,
+            }
         });
         Ok(Some(LeftJob { dir, journal, plan, note, executor: Arc::clone(executor), client, left }))
     }
