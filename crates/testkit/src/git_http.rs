@@ -25,9 +25,17 @@ pub(crate) fn pin(git_dir: Option<&Path>, spec: &JobSpec, pipeline: usize) -> St
     let tip = std::fs::read_to_string(git_dir.join("refs/heads").join(&spec.ref_name)).unwrap_or_default();
     let sha = spec.sha.clone().unwrap_or_else(|| tip.trim().to_owned());
     let pipelines = git_dir.join("refs/pipelines");
-    // A repository that cannot be written shows itself at once: the fetch of the missing ref fails.
+    let kept = pipelines.join(pipeline.to_string());
+    let line = format!("{sha}\n");
+    if std::fs::read_to_string(&kept).is_ok_and(|known| known == line) {
+        return sha;
+    }
+    // Renamed into place: a git that reads at this moment must not meet half a ref. A repository that cannot be
+    // written shows itself at once, for the fetch of the missing ref fails.
+    let fresh = git_dir.join(format!("pipeline-{pipeline}.new"));
     let _ = std::fs::create_dir_all(&pipelines)
-        .and_then(|()| std::fs::write(pipelines.join(pipeline.to_string()), format!("{sha}\n")));
+        .and_then(|()| std::fs::write(&fresh, line))
+        .and_then(|()| std::fs::rename(&fresh, &kept));
     sha
 }
 

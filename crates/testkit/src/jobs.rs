@@ -410,6 +410,7 @@ pub(crate) fn cancel(inner: &mut Inner, id: i64, at_once: bool) {
             _ => job.finish(JobState::Canceled),
         }
     }
+    register::tick(inner);
 }
 
 /// A contact about a job, whatever becomes of the request.
@@ -578,7 +579,13 @@ fn assign(shared: &Arc<Shared>, inner: &mut Inner, id: i64, features: &Value) ->
 pub(crate) fn update(shared: &Arc<Shared>, call: &Call) -> Answer {
     let mut guard = shared.lock();
     let inner = &mut *guard;
+    let ended = |inner: &Inner| inner.jobs.get(&call.job).is_some_and(|job| job.state.is_final());
+    let before = ended(inner);
     let (answer, slips) = update_job(shared, inner, call);
+    if ended(inner) && !before {
+        // A job that waited for this one may be next.
+        register::tick(inner);
+    }
     for slip in slips {
         inner.slip(call, slip);
     }
