@@ -104,7 +104,8 @@ pub(crate) fn request_id(inner: &mut Inner, call: &Call) {
         inner.slip(call, format_args!("X-Request-Id {id:?} is no UUIDv4 without dashes (§1.2)"));
         return;
     }
-    let this = format!("{} {}", call.method, call.uri.path());
+    // A redirect that is followed is still the same request.
+    let this = format!("{} {}", call.method, call.path.join("/"));
     let first = inner.request_ids.entry(id).or_insert_with(|| this.clone()).clone();
     if first != this {
         inner.slip(call, format_args!("its X-Request-Id was already used for {first} (§1.2)"));
