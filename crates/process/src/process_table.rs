@@ -39,8 +39,13 @@ impl ProcessId {
 
     /// Kills it, and nothing else.
     pub fn kill(self) -> Option<OwnedFd> {
+        self.signal(Signal::SIGKILL)
+    }
+
+    /// Signals it, and nothing else.
+    pub fn signal(self, signal: Signal) -> Option<OwnedFd> {
         let pidfd = self.open()?;
-        kernel::pidfd_send(&pidfd, Signal::SIGKILL).ok()?;
+        kernel::pidfd_send(&pidfd, signal).ok()?;
         Some(pidfd)
     }
 }

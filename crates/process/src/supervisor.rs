@@ -230,9 +230,18 @@ struct Pump {
     signals: SignalFd,
     lifeline: Option<OwnedFd>,
     ended: Option<Exit>,
+    terminating: Terminating,
     killing: bool,
     sink: Sink,
     bytes: Vec<u8>,
+}
+
+/// Who has been asked to end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Terminating {
+    Nobody,
+    Group,
+    Everybody,
 }
 
 impl Pump {
@@ -249,6 +258,7 @@ impl Pump {
             signals,
             lifeline,
             ended: None,
+            terminating: Terminating::Nobody,
             killing: false,
             sink: Sink::new(orders),
             bytes: vec![0; MAX_FRAME],
@@ -269,6 +279,9 @@ impl Pump {
             }
             if self.ended.is_some() && self.streams.iter().all(Option::is_none) {
                 break;
+            }
+            if self.ended.is_some() && self.terminating == Terminating::Group {
+                self.terminate_the_rest();
             }
             let timeout = if self.killing { PollTimeout::from(again) } else { PollTimeout::NONE };
             self.turn(timeout);
@@ -312,6 +325,7 @@ impl Pump {
                 Some(TERMINATE) => {
                     // The program is not reaped yet, so the group is its own. An error means nobody is in it.
                     let _ = killpg(self.program, Signal::SIGTERM);
+                    self.terminating = Terminating::Group;
                 }
                 Some(KILL) => self.killing = true,
                 _ => {}
@@ -342,6 +356,17 @@ impl Pump {
                     let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
                 }
                 None => return,
+            }
+        }
+    }
+
+    /// The program has ended as it was asked to, but somebody holds its output open. Whoever left its group has not
+    /// heard that it is time.
+    fn terminate_the_rest(&mut self) {
+        self.terminating = Terminating::Everybody;
+        for process in process_table::descendants(&[self.own]) {
+            if unistd::getpgid(Some(Pid::from_raw(process.pid))) != Ok(self.program) {
+                process.signal(Signal::SIGTERM);
             }
         }
     }

@@ -282,6 +282,18 @@ async fn a_trap_may_end_it_in_time() {
 }
 
 #[tokio::test]
+async fn who_left_the_group_with_the_output_open_is_asked_too() {
+    let job = Job::new();
+    let script = "setsid bash -c 'echo $$; exec sleep 1000' & echo ready; wait";
+    let mut program = job.start("1-x", script).await;
+    job.says("ready").await;
+    let exit =
+        stop_ladder(&mut program, LONG, Duration::ZERO, pending()).await.expect("stopped in the grace");
+    assert_eq!(exit.to_string(), "signal: terminated");
+    gone(&job.stdout()).await;
+}
+
+#[tokio::test]
 async fn who_ignores_the_request_is_killed_wherever_he_hides() {
     for hurry in [false, true] {
         let job = Job::new();
