@@ -15,11 +15,27 @@ const CREDENTIALS: [&str; 11] = [
     "CACHE_AZURE_ACCOUNT_KEY",
 ];
 
+/// What git sets for its hooks, from where a local run may be called: with them a job's git would work in the user's own
+/// repository.
+const REPOSITORY: [&str; 9] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+];
+
 /// Whether a variable is the runner's alone: its credentials, and its own settings (`HARRIER_…`). The mark of a job's
 /// processes is not: inner processes need it. Everything else of the runner's environment reaches the jobs
 /// of the shell executor (`executors.md` §9).
 pub fn is_runner_only(name: &str) -> bool {
-    CREDENTIALS.contains(&name) || (name.starts_with("HARRIER_") && name != "HARRIER_JOB_MARK")
+    CREDENTIALS.contains(&name)
+        || REPOSITORY.contains(&name)
+        || (name.starts_with("HARRIER_") && name != "HARRIER_JOB_MARK")
 }
 
 #[cfg(test)]
@@ -28,7 +44,7 @@ mod tests {
 
     #[test]
     fn credentials_stay_here() {
-        for name in ["CI_SERVER_TOKEN", "REGISTRATION_TOKEN", "HARRIER_LOG"] {
+        for name in ["CI_SERVER_TOKEN", "REGISTRATION_TOKEN", "HARRIER_LOG", "GIT_DIR"] {
             assert!(is_runner_only(name), "{name}");
         }
         for name in ["PATH", "CI_SERVER_URL", "HARRIER_JOB_MARK", "HARRIER", "token"] {

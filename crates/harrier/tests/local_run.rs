@@ -458,6 +458,22 @@ fn nothing_of_a_job_outlives_a_killed_run() {
 }
 
 #[test]
+fn called_from_a_git_hook_jobs_stay_in_their_own_repository() {
+    let tree = Tree::new("job: {script: [git rev-parse --show-toplevel]}\n");
+    let git = tree.path(".git");
+    let out = tree
+        .harrier(&[])
+        .env("GIT_DIR", &git)
+        .env("GIT_WORK_TREE", tree.dir.path())
+        .env("GIT_INDEX_FILE", git.join("index"))
+        .output()
+        .expect("harrier runs");
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert_eq!(out.status.code(), Some(0), "{said}");
+    assert!(said.lines().any(|l| l.starts_with("[job] /") && l.contains("/.harrier/builds/")), "{said}");
+}
+
+#[test]
 fn outside_of_a_repository_it_is_bad_usage() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let out = Tree { dir }.run(&[]);

@@ -391,3 +391,142 @@ fn headline(started: &Started, paint: Paint) -> String {
     let line = format!("Pipeline {} of {} at {short}{tree}: {count}", started.pipeline, started.git_ref);
     paint.on(Colour::Bold, &line)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use harrier_local::{Failure, PipelineStatus};
+
+    /// What a terminal would show: knows line feeds, going up, and wiping below.
+    fn screen(bytes: &[u8]) -> Vec<String> {
+        let text = String::from_utf8_lossy(bytes);
+        let mut lines = vec![String::new()];
+        let mut row = 0;
+        let mut chars = text.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                '\n' => {
+                    row += 1;
+                    if row == lines.len() {
+                        lines.push(String::new());
+                    }
+                }
+                '\x1b' => {
+                    let sequence: String =
+                        chars.by_ref().skip(1).take_while(|c| c.is_ascii_digit()).collect();
+                    match sequence.parse::<usize>() {
+                        // `[nA`; the letter is taken with the digits.
+                        Ok(up) => row = row.checked_sub(up).expect("never above the first line"),
+                        // `[J`
+                        Err(_) => {
+                            lines.truncate(row);
+                            lines.push(String::new());
+                        }
+                    }
+                }
+                c => lines[row].push(c),
+            }
+        }
+        lines
+    }
+
+    fn started(names: &[&str]) -> Event {
+        let jobs = names.iter().map(|n| JobName { name: (*n).into(), stage: "test".into() }).collect();
+        let (git_ref, sha) = ("main".into(), "0123456789".into());
+        Event::Started(Started { pipeline: 7, git_ref, sha, dirty: true, jobs })
+    }
+
+    #[test]
+    fn the_live_view_keeps_what_ended_and_draws_what_runs() {
+        let mut view = Live::new(Vec::new(), Paint(false), || (60, 10));
+        let mut tell = |event: Event| view.event(&event).expect("memory");
+        tell(started(&["one", "two", "three"]));
+        tell(Event::Job { job: 0, state: JobState::Running { attempt: 1 } });
+        tell(Event::Job { job: 1, state: JobState::Running { attempt: 1 } });
+        tell(Event::Log { job: 1, bytes: "first\nsecond\n".into() });
+        tell(Event::Job { job: 0, state: JobState::Passed { time: Duration::from_secs(1) } });
+        let shown = screen(&view.out);
+        assert_eq!(shown[0], "Pipeline 7 of main at 01234567, with the changes of the work tree: 3 jobs");
+        assert!(shown[1].starts_with("✓ one") && shown[1].ends_with("passed"), "{shown:?}");
+        assert!(shown[2].starts_with("⠋ two") && shown[2].ends_with("second"), "{shown:?}");
+        assert_eq!(&shown[3..], ["  1 of 3 done, 1 running", ""]);
+
+        let why = Failure { reason: "script_failure".into(), exit_code: Some(2) };
+        let failed = JobState::Failed { time: Duration::from_secs(2), failure: why, allowed: false };
+        let log = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(log.path(), "all of\nthe log\n").expect("a file");
+        let mut tell = |event: Event| view.event(&event).expect("memory");
+        tell(Event::Job { job: 1, state: failed.clone() });
+        tell(Event::Job { job: 2, state: JobState::Skipped });
+        tell(Event::Ended(Ended {
+            status: PipelineStatus::Failed,
+            time: Duration::from_secs(3),
+            jobs: vec![JobState::Passed { time: Duration::from_secs(1) }, failed, JobState::Skipped],
+            logs: vec![None, Some(log.path().to_owned()), None],
+        }));
+        let shown = screen(&view.out);
+        let from = shown.iter().position(|l| l == "Log of two").expect("the failing job's log");
+        assert_eq!(&shown[from + 1..from + 4], ["all of", "the log", ""]);
+        assert_eq!(shown[shown.len() - 2], "Pipeline failed in 3.00 s");
+    }
+
+    #[test]
+    fn the_live_view_stays_within_a_small_terminal() {
+        let mut view = Live::new(Vec::new(), Paint(false), || (20, 6));
+        let names: Vec<String> = (0..30).map(|n| format!("a-job-with-a-long-name-{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        view.event(&started(&names)).expect("memory");
+        for job in 0..30 {
+            view.event(&Event::Job { job, state: JobState::Running { attempt: 1 } }).expect("memory");
+        }
+        view.tick().expect("memory");
+        assert!(view.drawn < 6, "{} lines", view.drawn);
+        let shown = screen(&view.out);
+        assert!(shown[1..].iter().all(|line| words::width(line) <= 20), "{shown:?}");
+    }
+
+    #[test]
+    fn plain_lines_name_their_job() {
+        let mut view = Plain::new(Vec::new(), Paint(false));
+        for event in [
+            started(&["a", "long"]),
+            Event::Job { job: 0, state: JobState::Running { attempt: 1 } },
+            Event::Log { job: 0, bytes: b"\x1b[32;1m$ make\x1b[0;m\nno end".to_vec() },
+            Event::Job { job: 1, state: JobState::Manual },
+        ] {
+            view.event(&event).expect("memory");
+        }
+        let said = String::from_utf8_lossy(&view.out);
+        let said: Vec<&str> = said.lines().skip(1).collect();
+        assert_eq!(said, ["[a]    $ make", "[a]    no end", "[long] ▸ manual"]);
+    }
+
+    #[test]
+    fn json_lines_are_what_the_document_says() {
+        let mut view = Json::new(Vec::new());
+        let why = Failure { reason: "job_execution_timeout".into(), exit_code: None };
+        for event in [
+            started(&["a"]),
+            Event::Job { job: 0, state: JobState::Scheduled(Duration::from_secs(90)) },
+            Event::Job { job: 0, state: JobState::Retrying(why) },
+            Event::Log { job: 0, bytes: b"x\n".to_vec() },
+        ] {
+            view.event(&event).expect("memory");
+        }
+        assert_eq!(
+            String::from_utf8_lossy(&view.out),
+            concat!(
+                r#"{"event":"started","pipeline":7,"ref":"main","sha":"0123456789","dirty":true,"#,
+                r#""jobs":[{"name":"a","stage":"test"}]}"#,
+                "\n",
+                r#"{"event":"job","job":"a","status":"scheduled","delay_seconds":90.0}"#,
+                "\n",
+                r#"{"event":"job","job":"a","status":"retrying","failure_reason":"job_execution_timeout","#,
+                r#""exit_code":null}"#,
+                "\n",
+                r#"{"event":"log","job":"a","text":"x"}"#,
+                "\n",
+            )
+        );
+    }
+}

@@ -283,10 +283,10 @@ mod tests {
         let jobs = [names("build", "build"), names("lint: [a]", "test"), names("ship", "deploy")];
         assert_eq!(
             table(&jobs, &ended, Paint(false)),
-            "  job        stage   status                              time\n\
-             ✓ build      build   passed                            1.00 s\n\
-             ! lint: [a]  test    failed, allowed (exit code 7)     1.00 s\n\
-             ▸ ship       deploy  manual                                 -\n\
+            "  job        stage   status                               time\n\
+             ✓ build      build   passed                             1.00 s\n\
+             ! lint: [a]  test    failed, allowed (exit code 7)      1.00 s\n\
+             ▸ ship       deploy  manual                                  -\n\
              Pipeline passed with warnings in 2.00 s\n"
         );
     }
