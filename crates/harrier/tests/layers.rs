@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
 
 /// Each crate and its layer. A new crate needs a line here and in `ARCHITECTURE.md`.
-const LAYERS: [(&str, Layer); 16] = [
+const LAYERS: [(&str, Layer); 17] = [
     ("harrier-base", Layer::Words),
     ("harrier-api", Layer::Words),
+    ("harrier-yaml-events", Layer::Words),
     ("harrier-config", Layer::Logic),
     ("harrier-plan", Layer::Logic),
     ("harrier-logpipe", Layer::Logic),

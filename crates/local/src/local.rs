@@ -157,7 +157,11 @@ impl Local {
                     tag: facts.head.tag().is_some(),
                     project_path: pipeline.project.path.clone(),
                 },
-                predefined: harrier_pipeline::predefined::pipeline_variables(&pipeline),
+                predefined: [
+                    harrier_pipeline::predefined::pipeline_variables(&pipeline),
+                    harrier_pipeline::predefined::user_variables(&pipeline.user),
+                ]
+                .concat(),
                 project: Vec::new(),
                 pipeline: request.variables.clone(),
                 changes: None,
