@@ -1,6 +1,8 @@
 # The few commands of this project. `make demo` and `make test` work on a fresh clone.
 
 CARGO ?= cargo
+# Shown by `gitlab-runner --version` and in job logs.
+export HARRIER_REVISION ?= $(shell git rev-parse --short=8 HEAD 2>/dev/null)
 TRIPLE := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 # Where cargo builds; cargo itself reads CARGO_TARGET_DIR too.
 BUILT := $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
