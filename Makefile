@@ -11,8 +11,11 @@ BUILT := $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
 
 # The release binary, static: it needs no library of the machine it runs on. `--target` keeps the flag away from
 # procedural macros, which cannot be linked statically.
+STATIC := RUSTFLAGS="-C target-feature=+crt-static"
+RELEASE := --locked --release --target $(TRIPLE)
+
 build: setup
-	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --locked --release --target $(TRIPLE) -p harrier
+	$(STATIC) $(CARGO) build $(RELEASE) -p harrier
 	install -D -m 0755 "$(BUILT)/harrier" target/release/harrier
 
 test: setup
@@ -24,8 +27,9 @@ demo: build
 	scripts/demo target/release/harrier
 
 bench: build
-	$(CARGO) run --locked --release -p harrier-testkit --bin bench -- target/release/harrier
-	$(CARGO) run --locked --release -p harrier-logpipe --example throughput
+	$(STATIC) $(CARGO) run --quiet $(RELEASE) -p harrier-testkit --bin bench -- target/release/harrier $(BESIDE)
+	$(STATIC) $(CARGO) run --quiet $(RELEASE) -p harrier-logpipe --example throughput
+	$(STATIC) $(CARGO) run --quiet $(RELEASE) -p harrier-pipeline --example compile_speed
 
 setup:
 	@scripts/setup

@@ -22,7 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let binaries: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let named = std::env::args_os().skip(1).map(PathBuf::from);
+    // They are started in other directories.
+    let binaries: Vec<PathBuf> = named.map(|path| path.canonicalize().unwrap_or(path)).collect();
     let Some(harrier) = binaries.first() else {
         eprintln!("bench: say which binary: bench HARRIER [OTHER-RUNNER]");
         return ExitCode::from(2);
