@@ -31,7 +31,11 @@ impl StateDir {
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
                 let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-                return Err(StoreError::InUse { path, pid });
+                if pid.is_none_or(lives) {
+                    return Err(StoreError::InUse { path, pid });
+                }
+                // The owner was killed while it started a child, which has the lock until it becomes another program.
+                file.lock().map_err(StoreError::io("lock", &lock))?;
             }
             Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", &lock)(error)),
         }
@@ -56,6 +60,13 @@ impl StateDir {
     }
 }
 
+/// Whether this process is there and no mere remains.
+fn lives(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        stat.rsplit(')').next().is_none_or(|rest| !rest.trim_start().starts_with(['Z', 'X']))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +82,25 @@ mod tests {
         }
         drop(held);
         StateDir::open(&path).expect("free again");
+    }
+
+    #[test]
+    fn a_dead_owner_is_waited_out() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let path = dir.path().join("state");
+        let held = StateDir::open(&path).expect("taken");
+        // Above the largest number a process can have.
+        std::fs::write(path.join("lock"), "4194999\n").expect("written");
+        let (waits, waited) = std::sync::mpsc::channel();
+        let other = std::thread::spawn({
+            let path = path.clone();
+            move || {
+                waits.send(()).expect("heard");
+                StateDir::open(&path).map(drop)
+            }
+        });
+        waited.recv().expect("the other thread is there");
+        drop(held);
+        other.join().expect("no panic").expect("taken when the child of the dead owner let it go");
     }
 }
