@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use nix::libc;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -60,9 +60,20 @@ pub(crate) fn close_inherited() {
     };
 }
 
-/// Makes the program of `command` start with no signal blocked, whatever this process blocks.
+/// Makes the program of `command` start with no signal blocked or ignored, whatever this process does.
 pub(crate) fn unblock_signals(command: &mut Command) {
-    // SAFETY: between `fork` and `exec` only `pthread_sigmask` is called, which is async-signal-safe; the closure
-    // allocates nothing and captures nothing.
-    unsafe { command.pre_exec(|| Ok(SigSet::empty().thread_set_mask()?)) };
+    // SAFETY: between `fork` and `exec` only `pthread_sigmask` and `sigaction` are called, which are
+    // async-signal-safe; the function allocates nothing and captures nothing.
+    unsafe { command.pre_exec(default_signals) };
+}
+
+/// No signal blocked, and those that end programs doing so: whoever started the runner (`nohup`, a service manager) may have
+/// had them ignored, and what is ignored is inherited.
+fn default_signals() -> std::io::Result<()> {
+    SigSet::empty().thread_set_mask()?;
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGPIPE] {
+        // SAFETY: the default handler is no code of ours; `sigaction` may be called between fork and exec.
+        unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl)? };
+    }
+    Ok(())
 }

@@ -9,7 +9,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::future::pending;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -381,8 +380,10 @@ async fn a_limit_on_file_size_is_like_a_full_disk() {
 fn wrapper(job: &Job, before: &str) -> PathBuf {
     let path = job.path().join(format!("wrapper-{}", before.replace(|c: char| !c.is_alphanumeric(), "-")));
     let text = format!("#!/bin/sh\ncd '{}'\n{before} exec '{PROBE}' \"$@\"\n", job.path().display());
-    fs::write(&path, text).expect("written");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("executable");
+    // Another process writes it: while this one had it open, a fork of another test's thread would make it busy.
+    let write = r#"printf %s "$1" >"$0" && chmod 700 "$0""#;
+    let written = std::process::Command::new("sh").args(["-c", write]).arg(&path).arg(text).status();
+    assert!(written.expect("sh runs").success());
     path
 }
 
