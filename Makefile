@@ -7,7 +7,7 @@ TRIPLE := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 # Where cargo builds; cargo itself reads CARGO_TARGET_DIR too.
 BUILT := $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
 
-.PHONY: build test demo bench clean setup
+.PHONY: build test test-hosts demo bench clean setup
 
 # The release binary, static: it needs no library of the machine it runs on. `--target` keeps the flag away from
 # procedural macros, which cannot be linked statically.
@@ -18,10 +18,14 @@ build: setup
 	$(STATIC) $(CARGO) build $(RELEASE) -p harrier
 	install -D -m 0755 "$(BUILT)/harrier" target/release/harrier
 
-test: setup
+test: setup test-hosts
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) test --locked --workspace
+
+# What tests of containers run against. As root on Debian; the first time takes some minutes.
+test-hosts:
+	scripts/test-hosts.sh
 
 demo: build
 	scripts/demo target/release/harrier

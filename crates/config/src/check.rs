@@ -3,6 +3,7 @@
 //!
 //! Called by `load` and by the tests. Pure: the environment comes as a function.
 
+use crate::check_docker;
 use crate::error::{ConfigError, Warning};
 use crate::mirror::{Host, Runner};
 use crate::reader::{Reader, key_span};
@@ -222,6 +223,9 @@ impl Check<'_> {
         if name == "shell" {
             return ExecutorSpec::Shell;
         }
+        if name == "docker" {
+            return self.docker(mirror, index, at);
+        }
         if name.is_empty() {
             let at = [Step::Key("runners"), Step::Index(index)];
             let message = format!("runner {:?} has no executor", text(&mirror.name));
@@ -238,6 +242,20 @@ impl Check<'_> {
             self.no_effect(at, message);
         }
         ExecutorSpec::Unsupported(name)
+    }
+
+    fn docker(&mut self, mirror: &Runner, index: usize, at: &[Step<'_>]) -> ExecutorSpec {
+        let Some(section) = &mirror.docker else {
+            let message = "executor is \"docker\", but there is no [runners.docker] section".to_owned();
+            self.bad(at, message, "add [runners.docker] with image = \"…\" below this runner");
+            return ExecutorSpec::Unsupported("docker".to_owned());
+        };
+        let (spec, problems) = check_docker::docker(section);
+        for problem in problems {
+            let at = [Step::Key("runners"), Step::Index(index), Step::Key("docker"), Step::Key(problem.key)];
+            self.bad(&at, format!("{}: {}", problem.key, problem.message), problem.remedy);
+        }
+        ExecutorSpec::Docker(Box::new(spec))
     }
 
     fn labels(&mut self, labels: &BTreeMap<String, String>, at: &[Step<'_>]) {

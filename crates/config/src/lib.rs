@@ -5,6 +5,8 @@
 
 mod cell;
 mod check;
+mod check_docker;
+mod docker;
 mod edit;
 mod error;
 pub mod file;
@@ -17,6 +19,7 @@ mod system_id;
 mod table;
 
 pub use check::{check_runner, parse, parse_mirror};
+pub use docker::{ContainerLimits, Device, DockerSpec, EngineAddress, PullPolicy, ServiceSpec, Ulimit};
 pub use edit::{EditError, TokenFields, add_runner, remove_runners, set_token};
 pub use error::{ConfigError, Warning};
 pub use file::{load, load_warned};

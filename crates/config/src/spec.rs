@@ -1,6 +1,7 @@
 //! The checked specs: what the rest of Harrier sees of `config.toml`. Every value is resolved: defaults filled
 //! in, durations parsed, directories absolute.
 
+use crate::DockerSpec;
 use harrier_base::Secret;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -113,6 +114,8 @@ pub struct RunnerSpec {
 pub enum ExecutorSpec {
     /// Jobs run as children of the runner.
     Shell,
+    /// Jobs run in containers of a Docker Engine.
+    Docker(Box<DockerSpec>),
     /// An executor this build of Harrier does not have; the entry is refused with this name.
     Unsupported(String),
 }
@@ -137,6 +140,7 @@ impl ExecutorSpec {
     pub fn name(&self) -> &str {
         match self {
             Self::Shell => "shell",
+            Self::Docker(_) => "docker",
             Self::Unsupported(name) => name,
         }
     }

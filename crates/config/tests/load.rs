@@ -29,7 +29,8 @@ fn a_docker_and_a_shell_runner() {
     assert_eq!(docker.url, "https://gitlab.example.com");
     assert_eq!((docker.id, docker.token_expires_at), (Some(41), None));
     assert_eq!(docker.token_obtained_at, Some(1_769_940_672));
-    assert!(matches!(&docker.executor, ExecutorSpec::Unsupported(name) if name == "docker"));
+    let ExecutorSpec::Docker(settings) = &docker.executor else { panic!("a docker runner") };
+    assert!(settings.image.is_some());
     assert_eq!(docker.environment, [("DOCKER_TLS_CERTDIR".to_owned(), "/certs".to_owned())]);
     assert_eq!(docker.custom_build_dir, Some(true));
     assert_eq!(docker.feature_flags.get("FF_NETWORK_PER_BUILD"), Some(&true));
@@ -40,14 +41,8 @@ fn a_docker_and_a_shell_runner() {
     assert_eq!(shell.pre_build_script.as_deref(), Some("set -x\necho hello\n"));
     assert_eq!(shell.graceful_kill_timeout, Duration::from_secs(600));
     let texts: Vec<&str> = warnings.iter().map(|warning| warning.problem().message.as_str()).collect();
-    assert_eq!(
-        texts,
-        [
-            "this build of Harrier has no docker executor yet; the runner takes no jobs",
-            "the url ends in /ci, which is left out"
-        ]
-    );
-    assert_eq!(warnings[1].problem().line, 54);
+    assert_eq!(texts, ["the url ends in /ci, which is left out"]);
+    assert_eq!(warnings[0].problem().line, 54);
 }
 
 #[test]

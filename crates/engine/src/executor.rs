@@ -4,7 +4,8 @@
 use async_trait::async_trait;
 use harrier_api::Features;
 use harrier_base::FailureReason;
-use harrier_plan::{JobPlan, Shell, StagePlan};
+use harrier_config::RunnerSpec;
+use harrier_plan::{ExecutorTraits, JobPlan, Shell, StagePlan};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +22,26 @@ pub struct Abilities {
     pub features: Features,
     /// `CI_SHARED_ENVIRONMENT`, and build directories with the runner's token in them.
     pub shared: bool,
+    /// Builds and caches when the configuration names no directories; `None`: below the working directory of the
+    /// host.
+    pub own_dirs: Option<(&'static str, &'static str)>,
+    /// Each job has a file system of its own: any clone path is allowed, git trusts the work tree, and its configuration
+    /// is cleaned (`runner-config.md` §5.2).
+    pub isolated: bool,
+}
+
+impl Abilities {
+    /// For planning.
+    pub fn traits(&self) -> ExecutorTraits {
+        ExecutorTraits {
+            name: self.name.to_owned(),
+            shell: self.shell,
+            shared: self.shared,
+            custom_build_dir_default: self.isolated,
+            safe_directory_default: self.isolated,
+            clean_git_config_default: self.isolated,
+        }
+    }
 }
 
 /// Where and for whom a session works.
@@ -52,6 +73,21 @@ pub trait Executor: Send + Sync {
         ticket: &SessionTicket,
         cx: &OpenCx<'_>,
     ) -> Result<Box<dyn Session>, OpenError>;
+
+    /// Removes what jobs that are gone have left where this entry's jobs run. A job is alive while its directory in the
+    /// state directory `state` is there. Called at the start and every few minutes; an executor whose jobs
+    /// leave nothing has nothing to do.
+    async fn sweep(&self, _state: &Path, _entry: &RunnerSpec) -> Result<usize, SweepError> {
+        Ok(0)
+    }
+}
+
+/// Something of jobs that are gone is still there, or it cannot be seen whether it is.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct SweepError {
+    /// What happened and what to do.
+    pub message: String,
 }
 
 /// What another process needs to go on with a session; kept in the journal. Holds no secrets.

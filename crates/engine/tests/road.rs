@@ -62,6 +62,8 @@ impl Fake {
                 shell: Shell::Bash,
                 features: harrier_api::Features::default(),
                 shared: true,
+                own_dirs: None,
+                isolated: false,
             },
         }
     }
@@ -231,6 +233,7 @@ fn plan() -> JobPlan {
             sections: true,
         },
         failure_reasons: vec![],
+        containers: None,
     }
 }
 

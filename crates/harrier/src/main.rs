@@ -1,5 +1,6 @@
 //! The `harrier` binary: command line, printer, signals, wiring. It holds no logic.
 
+mod doctor_cli;
 mod local_cli;
 mod log_format;
 mod runner_cli;
@@ -29,6 +30,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Find out why something does not work, without a job
+    Doctor(doctor_cli::Doctor),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     match args.get(1).and_then(|arg| arg.to_str()) {
         Some(harrier_process::SUPERVISE) => return harrier_process::supervise_main(),
         Some("__helper") => return exit_code(harrier_helper::helper_main()),
+        Some("__helper_serve") => return exit_code(harrier_helper::serve_main()),
         Some(_) | None => {}
     }
     if called_as_gitlab_runner(&args) {
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
             arguments.insert(0, "harrier runner".into());
             runner_cli::main(arguments)
         }
+        Command::Doctor(doctor) => doctor_cli::main(doctor),
     }
 }
 

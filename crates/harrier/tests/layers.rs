@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
 
 /// Each crate and its layer. A new crate needs a line here and in `ARCHITECTURE.md`.
-const LAYERS: [(&str, Layer); 17] = [
+const LAYERS: [(&str, Layer); 18] = [
     ("harrier-base", Layer::Words),
     ("harrier-api", Layer::Words),
     ("harrier-yaml-events", Layer::Words),
@@ -19,6 +19,7 @@ const LAYERS: [(&str, Layer); 17] = [
     ("harrier-helper", Layer::Deeds),
     ("harrier-engine", Layer::Jobs),
     ("harrier-shell", Layer::Executors),
+    ("harrier-docker", Layer::Executors),
     ("harrier-runner", Layer::Hosts),
     ("harrier-local", Layer::Hosts),
     ("harrier", Layer::Rim),
@@ -51,7 +52,7 @@ const DEEDS_OF_OTHERS: [&str; 8] =
     ["tokio", "tokio-util", "reqwest", "nix", "tempfile", "walkdir", "tracing", "tracing-subscriber"];
 
 /// Hosts know no concrete executor: the rim puts them together.
-const EXECUTORS: [&str; 1] = ["harrier-shell"];
+const EXECUTORS: [&str; 2] = ["harrier-shell", "harrier-docker"];
 
 struct Manifest {
     path: PathBuf,

@@ -4,7 +4,7 @@
 
 use crate::failure::Failure;
 use crate::tree;
-use harrier_base::{FILE_MODE, is_runner_only};
+use harrier_base::is_runner_only;
 use harrier_plan::HelperRequest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -29,6 +29,8 @@ pub(crate) struct Environment {
     job: BTreeMap<String, String>,
     files: Vec<(PathBuf, String)>,
     tmp: PathBuf,
+    dir_mode: u32,
+    file_mode: u32,
 }
 
 impl Environment {
@@ -61,7 +63,13 @@ impl Environment {
             }
         }
         job.insert("GITLAB_ENV".into(), env_file.to_string_lossy().into_owned());
-        Self { job, files, tmp: request.dirs.tmp.clone() }
+        Self {
+            job,
+            files,
+            tmp: request.dirs.tmp.clone(),
+            dir_mode: request.dir_mode(),
+            file_mode: request.file_mode(),
+        }
     }
 
     /// A variable of the job.
@@ -92,9 +100,9 @@ impl Environment {
         if self.files.is_empty() {
             return Ok(());
         }
-        tree::private_dir(&self.tmp)?;
+        tree::private_dir(&self.tmp, self.dir_mode)?;
         for (path, content) in &self.files {
-            tree::write_private(path, content.as_bytes(), FILE_MODE)?;
+            tree::write_private(path, content.as_bytes(), self.file_mode)?;
         }
         Ok(())
     }

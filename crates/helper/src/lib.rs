@@ -13,17 +13,18 @@ mod cleanup;
 mod env;
 mod failure;
 mod git;
-mod globs;
 mod hook;
 mod log;
 mod prepare;
 mod select;
+mod serve;
 mod sources;
 mod tree;
 
 use crate::env::Environment;
 use crate::failure::Failure;
 use crate::log::Log;
+pub use crate::serve::serve_main;
 use harrier_plan::{HeaderLine, HelperRequest, Op};
 use std::io::{Read, Write};
 

@@ -13,7 +13,7 @@ pub(crate) fn prepare(request: &HelperRequest, log: &mut Log<'_>) -> Result<(), 
     if let Some(parent) = request.dirs.project.parent() {
         tree::dir(parent)?;
     }
-    tree::private_dir(&request.dirs.tmp)?;
+    tree::private_dir(&request.dirs.tmp, request.dir_mode())?;
     tree::remove_file(&request.dirs.env_file())?;
     tree::remove_file(&request.dirs.tmp.join("masking.db"))
 }

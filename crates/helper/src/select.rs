@@ -5,8 +5,8 @@
 use crate::env::Environment;
 use crate::failure::Failure;
 use crate::git::Git;
-use crate::globs::{Glob, clean};
 use crate::log::Log;
+use harrier_plan::globs::{Glob, clean};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};

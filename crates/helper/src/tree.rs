@@ -12,15 +12,15 @@ pub(crate) fn dir(path: &Path) -> Result<(), Failure> {
     fs::create_dir_all(path).map_err(Failure::io("create the directory", path))
 }
 
-/// Makes a directory for the job's user alone; its parents are ordinary.
-pub(crate) fn private_dir(path: &Path) -> Result<(), Failure> {
+/// Makes a directory with this mode (usually for the job's user alone); its parents are ordinary.
+pub(crate) fn private_dir(path: &Path, mode: u32) -> Result<(), Failure> {
     if path.is_dir() {
         return Ok(());
     }
     if let Some(parent) = path.parent() {
         dir(parent)?;
     }
-    match DirBuilder::new().mode(0o700).create(path) {
+    match DirBuilder::new().mode(mode).create(path) {
         Err(why) if why.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other.map_err(Failure::io("create the directory", path)),
     }

@@ -10,7 +10,7 @@ use harrier_base::Secret;
 use harrier_config::{ExecutorSpec, RunnerSpec};
 use harrier_engine::Abilities;
 use harrier_pipeline::predefined::{CommitFacts, PipelineFacts, ProjectFacts, ServerFacts, UserFacts};
-use harrier_plan::{ExecutorTraits, Facts};
+use harrier_plan::Facts;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -175,14 +175,7 @@ pub fn host_facts(abilities: &Abilities, program: &Program) -> Facts {
         default_builds_dir: None,
         default_cache_dir: None,
         os_arch: format!("{}/{arch}", std::env::consts::OS),
-        abilities: ExecutorTraits {
-            name: abilities.name.to_owned(),
-            shell: abilities.shell,
-            shared: abilities.shared,
-            custom_build_dir_default: false,
-            safe_directory_default: false,
-            clean_git_config_default: false,
-        },
+        abilities: abilities.traits(),
         correlation_id: String::new(),
         tls_ca: None,
         tls_cert: None,

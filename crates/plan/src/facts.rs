@@ -67,4 +67,16 @@ impl ExecutorTraits {
             clean_git_config_default: false,
         }
     }
+
+    /// The docker executor's (`executors.md` §2.2, §10).
+    pub fn docker_executor() -> Self {
+        Self {
+            name: "docker".into(),
+            shell: Shell::Bash,
+            shared: false,
+            custom_build_dir_default: true,
+            safe_directory_default: true,
+            clean_git_config_default: true,
+        }
+    }
 }

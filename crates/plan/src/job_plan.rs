@@ -56,6 +56,9 @@ pub struct JobPlan {
     pub log: LogPlan,
     /// Failure reasons the server understands.
     pub failure_reasons: Vec<String>,
+    /// For executors that run jobs in containers.
+    #[serde(default)]
+    pub containers: Option<crate::Containers>,
 }
 
 /// Who the job is.
@@ -246,6 +249,22 @@ pub struct HelperRequest {
     pub shell: Shell,
     /// `User-Agent` of its requests and of git's.
     pub user_agent: String,
+    /// The job's user may be another one than the helper's (`executors.md` §10.10): what is private between jobs is
+    /// so by the container's walls, not by file modes.
+    #[serde(default)]
+    pub open_to_all: bool,
+}
+
+impl HelperRequest {
+    /// Mode of the job's temporary directories.
+    pub fn dir_mode(&self) -> u32 {
+        if self.open_to_all { 0o777 } else { 0o700 }
+    }
+
+    /// Mode of file variables and of git's temporary configuration.
+    pub fn file_mode(&self) -> u32 {
+        if self.open_to_all { 0o666 } else { harrier_base::FILE_MODE }
+    }
 }
 
 impl JobPlan {
@@ -261,6 +280,7 @@ impl JobPlan {
             job_token: self.job.token.clone(),
             shell: self.shell,
             user_agent: self.runner.user_agent.clone(),
+            open_to_all: self.containers.as_ref().is_some_and(|containers| !containers.keep_umask),
         }
     }
 }

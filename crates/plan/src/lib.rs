@@ -6,10 +6,14 @@
 
 mod artifacts;
 mod caches;
+mod containers;
 mod dirs;
+mod docker_globs;
 mod facts;
 mod flags;
 mod git_url;
+pub mod globs;
+mod helper_call;
 mod job_plan;
 mod limits;
 mod masks;
@@ -29,8 +33,10 @@ mod sources;
 mod stage;
 mod variables;
 
+pub use containers::*;
 pub use dirs::DirsError;
 pub use facts::*;
+pub use helper_call::*;
 pub use job_plan::*;
 pub use plan::{PlanError, plan_job};
 pub use shell_text::script_text;

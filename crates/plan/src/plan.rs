@@ -46,10 +46,11 @@ impl PlanError {
 /// Decides everything about a job. What is wrong with the job itself is no error: it becomes the plan's
 /// [`JobPlan::refusal`], a faulty stage ([`StagePlan::fault`]) or a warning in its header, so that it reaches the log.
 pub fn plan_job(payload: &JobPayload, spec: &RunnerSpec, facts: &Facts) -> Result<JobPlan, PlanError> {
-    match &spec.executor {
-        ExecutorSpec::Shell => {}
+    let docker = match &spec.executor {
+        ExecutorSpec::Shell => None,
+        ExecutorSpec::Docker(docker) => Some(&**docker),
         ExecutorSpec::Unsupported(name) => return Err(PlanError::Executor { name: name.clone() }),
-    }
+    };
     let shell = match spec.shell.as_deref() {
         None | Some("") => facts.abilities.shell,
         Some("bash") => Shell::Bash,
@@ -64,6 +65,16 @@ pub fn plan_job(payload: &JobPayload, spec: &RunnerSpec, facts: &Facts) -> Resul
     let job_seconds = limits::job(payload).as_secs();
 
     let builds = dirs::builds_dir(spec, facts)?;
+    // Builds in a directory of the host are shared by all jobs there (`executors.md` §2.2).
+    let on_host;
+    let facts = if docker.is_some_and(|docker| containers::binds(&docker.volumes, &builds.to_string_lossy()))
+    {
+        on_host =
+            Facts { abilities: ExecutorTraits { shared: true, ..facts.abilities.clone() }, ..facts.clone() };
+        &on_host
+    } else {
+        facts
+    };
     let early =
         variables::all(payload, spec, facts, &flags, &builds, None, job_seconds).expanded(str::to_owned);
     let early = Settings::new(&early);
@@ -127,6 +138,37 @@ pub fn plan_job(payload: &JobPayload, spec: &RunnerSpec, facts: &Facts) -> Resul
     let after_script_ignore_errors = settings.boolean("AFTER_SCRIPT_IGNORE_ERRORS", true);
     let (steps, after_script) = user_stages(payload, spec, &scripts, backoff, expand);
 
+    let cache_root = spec.cache_dir.clone().or_else(|| facts.default_cache_dir.clone()).unwrap_or_default();
+    let containers = docker.and_then(|docker| {
+        let cx = containers::Cx {
+            payload,
+            spec,
+            docker,
+            facts,
+            settings: &settings,
+            variables: &variables,
+            expand: &expand,
+            flags: containers::ContainerFlags {
+                network_per_build: flags.on(Flag::NetworkPerBuild),
+                native_stop: flags.on(Flag::UseNativeContainerStop),
+                keep_umask: flags.on(Flag::DisableUmaskForDockerExecutor),
+            },
+            builds_dir: &dirs.builds.to_string_lossy(),
+            cache_dir: &cache_root.to_string_lossy(),
+            project_dir: &dirs.project.to_string_lossy(),
+            reusable_builds: strategy == GitStrategy::Fetch,
+            service_logs: debug.services,
+            timeout_seconds: job_seconds,
+        };
+        match containers::containers(&cx) {
+            Ok(containers) => Some(containers),
+            Err(refused) => {
+                refusal.get_or_insert(refused);
+                None
+            }
+        }
+    });
+
     for name in payload.secrets.keys() {
         settings.warn(format!(
             "the secret {name} is not resolved: this runner has no resolver for it; the variable is missing"
@@ -189,6 +231,7 @@ pub fn plan_job(payload: &JobPayload, spec: &RunnerSpec, facts: &Facts) -> Resul
             sections: payload.features.trace_sections,
         },
         failure_reasons: payload.features.failure_reasons.clone(),
+        containers,
         dirs,
         variables,
     })

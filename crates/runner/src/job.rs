@@ -160,15 +160,14 @@ fn facts(shop: &Workshop, job: &NewJob) -> harrier_plan::Facts {
         system_id: shop.system_id.clone(),
         concurrent_id: job.seat.id,
         concurrent_project_id: job.seat.project_id,
-        default_builds_dir: Some(options.working_directory.join("builds")),
-        default_cache_dir: Some(options.working_directory.join("cache")),
+        default_builds_dir: Some(
+            abilities.own_dirs.map_or_else(|| options.working_directory.join("builds"), |dirs| dirs.0.into()),
+        ),
+        default_cache_dir: Some(
+            abilities.own_dirs.map_or_else(|| options.working_directory.join("cache"), |dirs| dirs.1.into()),
+        ),
         os_arch: format!("{}/{}", crate::options::platform(), crate::options::architecture()),
-        abilities: harrier_plan::ExecutorTraits {
-            name: abilities.name.to_owned(),
-            shell: abilities.shell,
-            shared: abilities.shared,
-            ..harrier_plan::ExecutorTraits::shell_executor()
-        },
+        abilities: abilities.traits(),
         correlation_id: job.correlation_id.clone(),
         tls_ca: job.client.ca_pem().filter(|_| secure),
         tls_cert: pair.as_ref().map(|(cert, _)| cert.clone()).filter(|_| secure),

@@ -37,6 +37,8 @@ pub enum HostSignal {
 const RELOAD_EVERY: Duration = Duration::from_secs(3);
 /// Default of `job_status_final_update_retry_limit`.
 const FINAL_TRIES: u32 = 10;
+/// Between two looks for what jobs that are gone have left.
+const SWEEP_EVERY: Duration = Duration::from_secs(300);
 /// After a token could not be replaced.
 const ROTATE_AGAIN: Duration = Duration::from_secs(60);
 
@@ -87,6 +89,7 @@ pub async fn serve(options: HostOptions, signals: mpsc::Receiver<HostSignal>) ->
         working: HashMap::new(),
         rotation: JoinSet::new(),
         rotate_from: HashMap::new(),
+        sweeping: JoinSet::new(),
         begin: Instant::now(),
         draining: false,
         stop: None,
@@ -143,6 +146,7 @@ struct Service {
     working: HashMap<Id, Working>,
     rotation: JoinSet<(Arc<RunnerSpec>, Result<Rotated, RotationError>)>,
     rotate_from: HashMap<String, Instant>,
+    sweeping: JoinSet<()>,
     begin: Instant,
     draining: bool,
     /// Told to stop: until when, and by which signal.
@@ -161,6 +165,8 @@ impl Service {
         let mut reload = interval(RELOAD_EVERY);
         reload.set_missed_tick_behavior(MissedTickBehavior::Delay);
         reload.reset();
+        let mut sweep = interval(SWEEP_EVERY);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut deaf = false;
         loop {
             self.end_of_single();
@@ -187,6 +193,8 @@ impl Service {
                     self.reload(false);
                     self.rotate_due();
                 }
+                _ = sweep.tick(), if self.sweeping.is_empty() => self.sweep(),
+                Some(_) = self.sweeping.join_next() => {}
                 () = at(stop_at) => {
                     let left = self.jobs.len();
                     tracing::error!(left, "jobs did not end within shutdown_timeout; the next start takes them up");
@@ -196,6 +204,21 @@ impl Service {
                 () = at(next_turn) => {}
                 () = at(single_ends) => {}
             }
+        }
+    }
+
+    /// Looks for leftovers, beside all other work.
+    fn sweep(&mut self) {
+        for listed in self.entries.values() {
+            let (executor, spec) = (Arc::clone(&listed.executor), Arc::clone(&listed.spec));
+            let state = self.state.path().to_owned();
+            self.sweeping.spawn(async move {
+                match executor.sweep(&state, &spec).await {
+                    Ok(0) => {}
+                    Ok(removed) => tracing::info!(runner_name = spec.name, removed, "removed what jobs that are gone had left"),
+                    Err(error) => tracing::warn!(runner_name = spec.name, %error, "what jobs that are gone have left cannot be removed"),
+                }
+            });
         }
     }
 

@@ -52,6 +52,8 @@ impl ShellExecutor {
                     ..Features::default()
                 },
                 shared: true,
+                own_dirs: None,
+                isolated: false,
             },
             user: user.filter(|user| !user.is_empty()),
             cwd: std::env::current_dir().unwrap_or_else(|_| "/".into()),

@@ -98,6 +98,7 @@ fn plan(place: &Path, lines: &[&str], after: Option<&str>) -> JobPlan {
             sections: false,
         },
         failure_reasons: vec![],
+        containers: None,
     }
 }
 

@@ -8,6 +8,7 @@ use super::error::CliError;
 use super::flags::parse_bool;
 use super::identity;
 use crate::log_format::LogControl;
+use harrier_docker::DockerExecutor;
 use harrier_engine::Executor;
 use harrier_runner::{Ended, HostOptions, Source, state_dir};
 use harrier_shell::ShellExecutor;
@@ -74,7 +75,10 @@ pub fn options(source: Source, config: &Path, user: Option<String>) -> Result<Ho
     Ok(HostOptions {
         source,
         program: identity::program(),
-        executors: vec![Arc::new(ShellExecutor::new(user)) as Arc<dyn Executor>],
+        executors: vec![
+            Arc::new(ShellExecutor::new(user)) as Arc<dyn Executor>,
+            Arc::new(DockerExecutor::new()),
+        ],
         own_binary: std::env::current_exe().map_err(CliError::Start)?,
         boot_id: harrier_process::boot_id(),
         state_dir: state_dir(config, given(std::env::var_os("HARRIER_STATE_DIR").map(PathBuf::from))),

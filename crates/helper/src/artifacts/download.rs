@@ -111,7 +111,7 @@ fn done(artifact: &ArtifactDownload, request: &HelperRequest, log: &mut Log<'_>)
 
 /// A file without a name: whatever happens to this process, nothing is left behind.
 fn unnamed_file(dir: &Path) -> Result<File, Failure> {
-    tree::private_dir(dir)?;
+    tree::private_dir(dir, 0o700)?;
     let path = dir.join(format!(".download.{}", std::process::id()));
     tree::remove_file(&path)?;
     let file = OpenOptions::new()

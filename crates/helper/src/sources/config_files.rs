@@ -24,9 +24,9 @@ pub(crate) fn external_config(dirs: &Dirs) -> PathBuf {
 /// Writes the external configuration and, if the plan says so, trusts the work tree globally.
 pub(super) fn write(place: &Place<'_>) -> Result<(), Failure> {
     let dirs = &place.request.dirs;
-    tree::private_dir(&dirs.tmp)?;
+    tree::private_dir(&dirs.tmp, place.request.dir_mode())?;
     let text = external_text(place.sources, place.env)?;
-    tree::write_private(&external_config(dirs), text.as_bytes(), 0o600)?;
+    tree::write_private(&external_config(dirs), text.as_bytes(), place.request.file_mode())?;
     if place.sources.credential_helper {
         seed_global(place)?;
     }
@@ -51,7 +51,7 @@ fn seed_global(place: &Place<'_>) -> Result<(), Failure> {
     for file in users.chain([external_config(dirs)]) {
         put(&mut text, "include", None, &[("path", &file.to_string_lossy())])?;
     }
-    tree::write_private(&seed, text.as_bytes(), 0o600)?;
+    tree::write_private(&seed, text.as_bytes(), place.request.file_mode())?;
     let env_file = dirs.env_file();
     let line = format!("GIT_CONFIG_GLOBAL={shown}\n");
     let known = std::fs::read_to_string(&env_file).is_ok_and(|text| text.contains(&line));

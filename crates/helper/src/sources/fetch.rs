@@ -158,7 +158,7 @@ fn has_native_clone(place: &Place<'_>) -> Result<bool, Failure> {
 fn native_clone(place: &Place<'_>, log: &mut Log<'_>) -> Result<(), Failure> {
     let (sources, dirs) = (place.sources, &place.request.dirs);
     let template = dirs.tmp.join("git-template");
-    tree::private_dir(&template)?;
+    tree::private_dir(&template, place.request.dir_mode())?;
     let config = template.join("config");
     tree::write_private(&config, config_files::template_text(place)?.as_bytes(), 0o644)?;
     let mut command = place.git.command();

@@ -54,6 +54,7 @@ impl Job {
             job_token: Secret::new(self.token.as_str()),
             shell: Shell::Bash,
             user_agent: "gitlab-runner 19.4.0 linux/amd64".into(),
+            open_to_all: false,
         }
     }
 

@@ -68,7 +68,14 @@ impl Fake {
             return_exit_code: true,
             ..Features::default()
         };
-        let abilities = Abilities { name: "shell", shell: Shell::Bash, features, shared: true };
+        let abilities = Abilities {
+            name: "shell",
+            shell: Shell::Bash,
+            features,
+            shared: true,
+            own_dirs: None,
+            isolated: false,
+        };
         Arc::new(Self { world: Arc::clone(world), abilities })
     }
 

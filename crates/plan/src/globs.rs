@@ -7,14 +7,14 @@ const MOST_ALTERNATIVES: usize = 4096;
 
 /// A parsed pattern.
 #[derive(Clone, Debug)]
-pub(crate) struct Glob {
+pub struct Glob {
     alternatives: Vec<Vec<Part>>,
 }
 
 /// Why a text is not a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("syntax error in pattern: {why}")]
-pub(crate) struct GlobError {
+pub struct GlobError {
     why: &'static str,
 }
 
@@ -34,7 +34,7 @@ enum Token {
 
 impl Glob {
     /// Parses a relative pattern with `/` between names.
-    pub(crate) fn parse(pattern: &str) -> Result<Self, GlobError> {
+    pub fn parse(pattern: &str) -> Result<Self, GlobError> {
         let chars: Vec<char> = pattern.chars().collect();
         let mut plain = Vec::new();
         unbrace(&chars, &mut plain)?;
@@ -43,7 +43,7 @@ impl Glob {
     }
 
     /// Whether the whole of `path` matches.
-    pub(crate) fn matches(&self, path: &str) -> bool {
+    pub fn matches(&self, path: &str) -> bool {
         let names: Vec<Vec<char>> = names(path);
         self.alternatives.iter().any(|parts| {
             let places = walk(parts, &names);
@@ -52,14 +52,14 @@ impl Glob {
     }
 
     /// Whether something below the directory `path` may match; `path` is empty for the root.
-    pub(crate) fn may_match_below(&self, path: &str) -> bool {
+    pub fn may_match_below(&self, path: &str) -> bool {
         let names = names(path);
         self.alternatives.iter().any(|parts| walk(parts, &names)[..parts.len()].contains(&true))
     }
 
     /// The directory that every match lies in or is, as far as the pattern names it literally; the second value tells
     /// whether the pattern is nothing but that path.
-    pub(crate) fn base(&self) -> (String, bool) {
+    pub fn base(&self) -> (String, bool) {
         let [parts] = self.alternatives.as_slice() else { return (String::new(), false) };
         let mut base: Vec<String> = Vec::new();
         for part in parts {
@@ -306,7 +306,7 @@ fn class(inner: &[char]) -> Result<Token, GlobError> {
 }
 
 /// Normalises a path or pattern by its text alone: no empty names, no `.`, and `..` takes the name before it.
-pub(crate) fn clean(path: &str) -> String {
+pub fn clean(path: &str) -> String {
     let absolute = path.starts_with('/');
     let mut names: Vec<&str> = Vec::new();
     for name in path.split('/') {

@@ -1,0 +1,275 @@
+//! The docker executor (`executors.md` §10): every job in containers of its image, reached through the engine's API.
+//!
+//! Called by the hosts through `harrier_engine::Executor`. It must never call the docker command line, and never leave
+//! anything behind but caches.
+
+mod attached;
+mod auth;
+mod auth_sources;
+mod connection;
+mod error;
+mod helper_image;
+mod image_check;
+mod image_name;
+mod mark;
+mod open;
+mod place;
+mod pull;
+mod registry;
+mod registry_trust;
+mod relog;
+mod services;
+mod session;
+mod settings;
+mod shell_detect;
+mod stop;
+mod sweep;
+mod words;
+
+pub use auth::{AuthError, Choice, Login};
+pub use image_check::{ImageCheck, check_image};
+pub use image_name::ImageName;
+pub use registry::{Answer, Asked, RegistrySettings, Said};
+
+use crate::connection::{Engine, connect};
+use crate::error::DockerError;
+use crate::open::Shared;
+use crate::place::{Place, Ticket};
+use crate::session::{DockerSession, random_word};
+use crate::settings::{Owner, read_profiles};
+use crate::words::Words;
+use async_trait::async_trait;
+use harrier_base::FailureReason;
+use harrier_config::{EngineAddress, ExecutorSpec, RunnerSpec};
+use harrier_engine::{Abilities, Executor, OpenCx, OpenError, Session, SessionTicket, SweepError};
+use harrier_plan::{JobPlan, Shell};
+use harrier_store::{JobDir, Ledger};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::{Mutex, oneshot, watch};
+
+/// First API that takes a MAC address for each network.
+const MAC_ADDRESS_API: (usize, usize) = (1, 44);
+
+/// Runs jobs in containers. Cheap to share; knows the engines it has talked to.
+pub struct DockerExecutor {
+    abilities: Abilities,
+    shared: Arc<Shared>,
+    engines: Mutex<Vec<(EngineAddress, Engine)>>,
+}
+
+impl Default for DockerExecutor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl DockerExecutor {
+    /// An executor that has connected to nothing yet.
+    pub fn new() -> Self {
+        let features = harrier_api::Features {
+            variables: true,
+            image: true,
+            services: true,
+            artifacts: true,
+            cache: true,
+            fallback_cache_keys: true,
+            upload_multiple_artifacts: true,
+            upload_raw_artifacts: true,
+            artifacts_exclude: true,
+            refspecs: true,
+            multi_build_steps: true,
+            return_exit_code: true,
+            masking: true,
+            raw_variables: true,
+            ..harrier_api::Features::default()
+        };
+        Self {
+            abilities: Abilities {
+                name: "docker",
+                shell: Shell::Bash,
+                features,
+                shared: false,
+                own_dirs: Some(("/builds", "/cache")),
+                isolated: true,
+            },
+            shared: Arc::default(),
+            engines: Mutex::default(),
+        }
+    }
+
+    /// Returns how many things were removed; what could not be removed is an error that says why.
+    async fn sweep_engine(&self, state: &Path, address: &EngineAddress) -> Result<usize, SweepError> {
+        let failed = |error: DockerError| SweepError { message: error.to_string() };
+        let engine = self.engine(address).await.map_err(failed)?;
+        let owner = owner_of(state).map_err(failed)?;
+        let swept = sweep::sweep(&engine, state, &owner).await.map_err(failed)?;
+        if swept.failed.is_empty() {
+            Ok(swept.removed)
+        } else {
+            Err(SweepError { message: swept.failed.join("; ") })
+        }
+    }
+
+    /// The engine, greeted once; each request has a connection of its own, so a restart of the engine changes nothing.
+    async fn engine(&self, address: &EngineAddress) -> Result<Engine, DockerError> {
+        let mut engines = self.engines.lock().await;
+        if let Some((_, engine)) = engines.iter().find(|(known, _)| known == address) {
+            return Ok(engine.clone());
+        }
+        let engine = connect(address).await?;
+        engines.push((address.clone(), engine.clone()));
+        Ok(engine)
+    }
+
+    async fn place(
+        &self,
+        job: &JobPlan,
+        cx: &OpenCx<'_>,
+        ticket: Option<Ticket>,
+    ) -> Result<Place, DockerError> {
+        let mut containers = job.containers.clone().ok_or_else(|| {
+            DockerError::Settings("the job was planned for another executor than docker; retry it".to_owned())
+        })?;
+        read_profiles(&mut containers.build).map_err(DockerError::Settings)?;
+        read_profiles(&mut containers.service).map_err(DockerError::Settings)?;
+        let engine = self.engine(&containers.engine).await?;
+        if containers.build.mac_address.is_some() && engine.api < MAC_ADDRESS_API {
+            return Err(DockerError::Settings(format!(
+                "mac_address in [runners.docker] needs an engine with API {}.{} or later, the one at {} has {}.{}",
+                MAC_ADDRESS_API.0, MAC_ADDRESS_API.1, engine.address, engine.api.0, engine.api.1
+            )));
+        }
+        let job_dir = std::path::absolute(cx.job_dir).unwrap_or_else(|_| cx.job_dir.to_owned());
+        let state = state_of(&job_dir);
+        let dir = JobDir::open(&job_dir)?;
+        let ticket = match ticket {
+            Some(ticket) => ticket,
+            None => Ticket::new(&containers, &format!("{}{}", random_word()?, random_word()?)),
+        };
+        Ok(Place {
+            engine,
+            any_shell: Arc::new(Place::any_shell(job)),
+            job: Arc::new(job.clone()),
+            containers: Arc::new(containers),
+            ticket,
+            owner: Owner { state: owner_of(&state)?, job: dir.name() },
+            words: Words::open(cx.raw_log)?,
+            ledger: Ledger::open(&state)?,
+            own_binary: cx.own_binary.to_owned(),
+            dir,
+        })
+    }
+}
+
+/// `<state>/jobs/<job>` → `<state>`
+fn state_of(job_dir: &Path) -> PathBuf {
+    job_dir.parent().and_then(Path::parent).unwrap_or(job_dir).to_owned()
+}
+
+/// The random name of a state directory in labels: two runners may share an engine, even with equal paths.
+fn owner_of(state: &Path) -> Result<String, DockerError> {
+    let path = state.join("owner");
+    let failed = |error: std::io::Error| {
+        DockerError::Lost(format!("{} cannot be used: {error}; check the state directory", path.display()))
+    };
+    loop {
+        match std::fs::read_to_string(&path) {
+            Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+            Ok(_) => std::fs::remove_file(&path).map_err(failed)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let name = format!("{}{}", random_word()?, random_word()?);
+        let draft = state.join(format!("owner.{name}"));
+        let mut file = std::fs::File::create(&draft).map_err(failed)?;
+        file.write_all(name.as_bytes()).map_err(failed)?;
+        // Whoever is first has named it.
+        let linked = std::fs::hard_link(&draft, &path);
+        std::fs::remove_file(&draft).map_err(failed)?;
+        match linked {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(failed(error)),
+            _ => {}
+        }
+    }
+}
+
+#[async_trait]
+impl Executor for DockerExecutor {
+    fn abilities(&self) -> &Abilities {
+        &self.abilities
+    }
+
+    /// The work is done by a task of its own: the caller may give up at any moment, a request to the engine may not.
+    async fn open(&self, job: &JobPlan, cx: &OpenCx<'_>) -> Result<Box<dyn Session>, OpenError> {
+        let place = Arc::new(self.place(job, cx, None).await?);
+        let shared = Arc::clone(&self.shared);
+        let (gone_tx, mut gone) = watch::channel(false);
+        let (tx, rx) = oneshot::channel::<Result<DockerSession, DockerError>>();
+        // Tells the task that nobody waits any more.
+        let guard = GivenUp(gone_tx);
+        tokio::spawn(async move {
+            let made = open::make(&place, &shared, &mut gone).await;
+            let answer = match made {
+                Ok(ready) => Ok(DockerSession::opened(Arc::clone(&place), ready)),
+                Err(error) => {
+                    tell_left(place.clear().await);
+                    Err(error)
+                }
+            };
+            if let Err(Ok(_unwanted)) = tx.send(answer) {
+                tell_left(place.clear().await);
+            }
+        });
+        let answer = rx.await;
+        drop(guard);
+        match answer {
+            Ok(Ok(session)) => Ok(Box::new(session)),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(OpenError {
+                message: "opening the job's place has failed inside Harrier; see the runner's log".to_owned(),
+                reason: Some(FailureReason::RunnerSystemFailure),
+            }),
+        }
+    }
+
+    async fn reopen(
+        &self,
+        job: &JobPlan,
+        ticket: &SessionTicket,
+        cx: &OpenCx<'_>,
+    ) -> Result<Box<dyn Session>, OpenError> {
+        let ticket = serde_json::from_value(ticket.0.clone()).map_err(|error| OpenError {
+            message: format!(
+                "the journal in {} holds a session this version does not understand: {error}",
+                cx.job_dir.display()
+            ),
+            reason: Some(FailureReason::RunnerSystemFailure),
+        })?;
+        let place = self.place(job, cx, Some(ticket)).await?;
+        Ok(Box::new(DockerSession::reopened(Arc::new(place))))
+    }
+
+    async fn sweep(&self, state: &Path, entry: &RunnerSpec) -> Result<usize, SweepError> {
+        match &entry.executor {
+            ExecutorSpec::Docker(docker) => self.sweep_engine(state, &docker.connection).await,
+            ExecutorSpec::Shell | ExecutorSpec::Unsupported(_) => Ok(0),
+        }
+    }
+}
+
+fn tell_left(left: Vec<(String, DockerError)>) {
+    for (name, error) in left {
+        tracing::warn!(name, %error, "something of the job is still in the engine; the next sweep tries again");
+    }
+}
+
+/// Says so when it is dropped.
+struct GivenUp(watch::Sender<bool>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}

@@ -1,0 +1,300 @@
+//! Making the place of a job: ground first (network, volumes), then side by side the services, the helper and the image of
+//! the build; last the build container, which needs to know the services (`executors.md` §10.1).
+//!
+//! Called by the executor. A stop in the middle takes effect between two requests to the engine: a request that is
+//! under way may have made something.
+
+use crate::attached::{Attached, attach_and_start};
+use crate::error::DockerError;
+use crate::helper_image::{HelperImages, PROGRAM};
+use crate::place::{CONTAINER, Place};
+use crate::pull::{Present, Pulls, Wanted};
+use crate::services::{self, Started};
+use crate::session::{HelperHand, call};
+use crate::settings::{Kind, Particulars, body, environment};
+use crate::shell_detect;
+use bollard::query_parameters::UploadToContainerOptions;
+use futures_util::future::try_join_all;
+use harrier_plan::{ContainerImage, HelperWork, Network, Volume};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Where this program stands in a helper image of the user's.
+const GUEST_PROGRAM: &str = "/.harrier-helper";
+
+/// What is shared by all jobs of this process.
+#[derive(Default)]
+pub(crate) struct Shared {
+    pub pulls: Pulls,
+    pub helper_images: HelperImages,
+}
+
+/// A place that is ready: both containers wait for their work.
+pub(crate) struct Ready {
+    pub helper: HelperHand,
+    pub build: Attached,
+    pub service_logs: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// Makes everything. After an error, and when `given_up` turns true, the caller clears the place.
+pub(crate) async fn make(
+    place: &Arc<Place>,
+    shared: &Shared,
+    given_up: &mut watch::Receiver<bool>,
+) -> Result<Ready, DockerError> {
+    let containers = &place.containers;
+    place.words.info(&format!("Using Docker executor with image {} ...", containers.image.name));
+    clear_former_life(place).await?;
+    place.make_ground().await?;
+    let long = async {
+        let services = try_join_all(
+            containers
+                .services
+                .iter()
+                .enumerate()
+                .map(|(at, one)| services::start(place, &shared.pulls, at, one)),
+        );
+        let build = build(place, shared);
+        match containers.network {
+            // The build container's hosts file names the services.
+            Network::DefaultBridge if !containers.services.is_empty() => {
+                let (helper, services, image) =
+                    tokio::try_join!(helper(place, shared), services, build_image(place, shared))?;
+                let hosts = services.iter().flatten().flat_map(|one| one.hosts.clone()).collect();
+                let build = build_container(place, &image, hosts).await?;
+                Ok::<_, DockerError>((helper, services, build))
+            }
+            _ => tokio::try_join!(helper(place, shared), services, build),
+        }
+    };
+    let (mut helper, services, build) = tokio::select! {
+        biased;
+        () = gave_up(given_up.clone()) => return Err(DockerError::Lost("the job was stopped".to_owned())),
+        made = long => made?,
+    };
+    let service_logs = if containers.service_logs {
+        (0..services.len())
+            .filter(|at| services[*at].is_some())
+            .map(|at| services::follow(place, at, false))
+            .collect()
+    } else {
+        Vec::new()
+    };
+    open_up(place, &mut helper).await?;
+    let started: Vec<&Started> = services.iter().flatten().collect();
+    tokio::select! {
+        biased;
+        () = gave_up(given_up.clone()) => return Err(DockerError::Lost("the job was stopped".to_owned())),
+        waited = wait_for_services(place, &mut helper, &started) => waited?,
+    }
+    Ok(Ready { helper, build, service_logs })
+}
+
+async fn gave_up(mut given_up: watch::Receiver<bool>) {
+    if given_up.wait_for(|gone| *gone).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// A runner that died while it opened this job's session has left things under other names.
+async fn clear_former_life(place: &Place) -> Result<(), DockerError> {
+    for owned in place.ledger.list()?.into_iter().filter(|owned| owned.job == place.owner.job) {
+        match owned.kind.as_str() {
+            CONTAINER => place.remove_container(&owned.id, true).await?,
+            crate::place::VOLUME => {
+                crate::place::remove_volume(&place.engine, &owned.id).await?;
+                place.ledger.remove(&owned.kind, &owned.id)?;
+            }
+            crate::place::NETWORK => {
+                crate::place::remove_network(&place.engine, &owned.id).await?;
+                place.ledger.remove(&owned.kind, &owned.id)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+async fn helper(place: &Arc<Place>, shared: &Shared) -> Result<HelperHand, DockerError> {
+    let containers = &place.containers;
+    let name = &place.ticket.helper;
+    let (image, program, guest) = match &containers.helper_image {
+        None => {
+            let image = shared.helper_images.obtain(&place.engine, &place.own_binary).await?;
+            (image, PROGRAM, false)
+        }
+        Some(image) => {
+            let wanted = ContainerImage {
+                name: image.clone(),
+                entrypoint: None,
+                user: None,
+                platform: None,
+                policies: containers.image.policies.clone(),
+                privileged: false,
+            };
+            let present = shared
+                .pulls
+                .obtain(&Wanted {
+                    engine: &place.engine,
+                    image: &wanted,
+                    auth: &containers.auth,
+                    log: &place.words,
+                })
+                .await?;
+            (present.reference, GUEST_PROGRAM, true)
+        }
+    };
+    let request = body(
+        containers,
+        &place.owner,
+        Particulars {
+            kind: Kind::Helper,
+            image,
+            entrypoint: Some(vec![program.to_owned(), "__helper_serve".to_owned()]),
+            command: Some(Vec::new()),
+            user: Some("0:0".to_owned()),
+            privileged: containers.image.privileged,
+            environment: environment(&place.job),
+            binds: place.ticket.binds(containers),
+            hosts: Vec::new(),
+            aliases: Vec::new(),
+            init: false,
+            labels: BTreeMap::new(),
+            devices: Vec::new(),
+        },
+    );
+    place.create(name, request, None).await?;
+    if guest {
+        upload_program(place, name).await?;
+    }
+    Ok(HelperHand::Ready(attach_and_start(place, name).await?))
+}
+
+/// Puts this program into a helper image that is not Harrier's.
+async fn upload_program(place: &Place, name: &str) -> Result<(), DockerError> {
+    let own = place.own_binary.clone();
+    let packed = tokio::task::spawn_blocking(move || {
+        let bytes = std::fs::read(own)?;
+        let mut tar = tar::Builder::new(Vec::with_capacity(bytes.len() + 2048));
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o755);
+        header.set_size(bytes.len() as u64);
+        tar.append_data(&mut header, GUEST_PROGRAM.trim_start_matches('/'), bytes.as_slice())?;
+        tar.into_inner()
+    })
+    .await
+    .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    .map_err(|error| DockerError::Lost(format!("{} cannot be read: {error}", place.own_binary.display())))?;
+    let options = UploadToContainerOptions { path: "/".to_owned(), ..UploadToContainerOptions::default() };
+    place
+        .engine
+        .docker
+        .upload_to_container(name, Some(options), bollard::body_full(packed.into()))
+        .await
+        .map_err(DockerError::engine(&place.engine.address, format!("copy the helper into {name}")))
+}
+
+async fn build_image(place: &Place, shared: &Shared) -> Result<Present, DockerError> {
+    let containers = &place.containers;
+    let wanted =
+        Wanted { engine: &place.engine, image: &containers.image, auth: &containers.auth, log: &place.words };
+    Ok(shared.pulls.obtain(&wanted).await?)
+}
+
+async fn build(place: &Arc<Place>, shared: &Shared) -> Result<Attached, DockerError> {
+    let image = build_image(place, shared).await?;
+    build_container(place, &image, Vec::new()).await
+}
+
+async fn build_container(
+    place: &Arc<Place>,
+    image: &Present,
+    hosts: Vec<String>,
+) -> Result<Attached, DockerError> {
+    let containers = &place.containers;
+    let name = &place.ticket.build;
+    let own_entrypoint = match &containers.image.entrypoint {
+        Some(words) => words.iter().any(|word| !word.is_empty()),
+        None => image.has_entrypoint,
+    };
+    let request = body(
+        containers,
+        &place.owner,
+        Particulars {
+            kind: Kind::Build,
+            image: image.reference.clone(),
+            entrypoint: containers.image.entrypoint.clone(),
+            command: Some(shell_detect::command()),
+            user: containers.image.user.clone(),
+            privileged: containers.image.privileged,
+            environment: environment(&place.job),
+            binds: place.ticket.binds(containers),
+            hosts,
+            aliases: vec!["build".to_owned(), name.clone()],
+            // An entrypoint may be an init itself, which must be the first process.
+            init: place.engine.has_init && !own_entrypoint && containers.build.pid_mode.is_none(),
+            labels: BTreeMap::new(),
+            devices: Vec::new(),
+        },
+    );
+    place.create(name, request, containers.image.platform.as_deref()).await?;
+    attach_and_start(place, name).await
+}
+
+/// The roots of volumes are writable for every user (`executors.md` §10.8).
+async fn open_up(place: &Arc<Place>, helper: &mut HelperHand) -> Result<(), DockerError> {
+    let containers = &place.containers;
+    if containers.keep_umask {
+        return Ok(());
+    }
+    let paths: Vec<String> = containers
+        .volumes
+        .iter()
+        .filter_map(|volume| match volume {
+            Volume::Reusable { destination, .. } | Volume::Temporary { destination } => {
+                Some(destination.clone())
+            }
+            Volume::Bind(_) => None,
+        })
+        .collect();
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let (code, said) = call(place, helper, HelperWork::OpenUp(paths)).await?;
+    if code != 0 {
+        return Err(DockerError::Lost(format!(
+            "the job's volumes cannot be opened to all users: {}",
+            said.trim()
+        )));
+    }
+    Ok(())
+}
+
+async fn wait_for_services(
+    place: &Arc<Place>,
+    helper: &mut HelperHand,
+    started: &[&Started],
+) -> Result<(), DockerError> {
+    let Some(limit) = place.containers.service_wait.filter(|_| !started.is_empty()) else { return Ok(()) };
+    place.words.info("Waiting for services to be up and running...");
+    let (probed, silent): (Vec<&Started>, Vec<&Started>) =
+        started.iter().copied().partition(|service| !service.answers.is_empty());
+    if !probed.is_empty() {
+        let work = HelperWork::WaitForServices {
+            services: probed.iter().map(|service| service.answers.clone()).collect(),
+            seconds: limit.as_secs().max(1),
+        };
+        let (_, said) = call(place, helper, work).await?;
+        for line in said.lines() {
+            let (at, why) = line.split_once(' ').unwrap_or((line, ""));
+            if let Some(service) = at.parse::<usize>().ok().and_then(|at| probed.get(at)) {
+                services::warn(place, service, &format!("service {:?} timeout: {why}", service.name)).await;
+            }
+        }
+    }
+    for service in silent {
+        services::warn(place, service, &format!("service {:?} has no exposed ports", service.name)).await;
+    }
+    Ok(())
+}

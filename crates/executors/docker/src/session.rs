@@ -1,0 +1,438 @@
+//! The session of one job: its stages in the helper and in the build container, taking them up after the runner's death,
+//! and the end.
+
+use crate::attached::{Attached, JOB_STREAM, Sink, attach_and_start, copy, ended};
+use crate::error::DockerError;
+use crate::mark::MarkFinder;
+use crate::place::Place;
+use crate::relog::{Kept, Skip, kept};
+use crate::shell_detect::all_or_nothing;
+use crate::{services, stop};
+use async_trait::async_trait;
+use bollard::query_parameters::LogsOptions;
+use futures_util::StreamExt;
+use harrier_engine::{
+    CloseError, Exit, Ladder, Resumed, Running, Session, SessionTicket, StageStart, StartError, Stop,
+    StopReason, WaitError,
+};
+use harrier_logpipe::FrameKind;
+use harrier_plan::{HelperCall, HelperWork, Target};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+
+/// The helper container as far as we hold it.
+pub(crate) enum HelperHand {
+    /// It waits for a call.
+    Ready(Attached),
+    /// It does not run, or not for us.
+    Away,
+}
+
+/// What is noted before a script is given to the build container; with it a later process knows where it stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Given {
+    /// Length of the raw log before the stage's output.
+    at: u64,
+    /// What the container had said before this stage.
+    before_stdout: u64,
+    before_stderr: u64,
+}
+
+/// The session.
+pub(crate) struct DockerSession {
+    place: Arc<Place>,
+    helper: Arc<Mutex<HelperHand>>,
+    /// Waits for its first script. In a mutex because a session is shared; nobody contends for it.
+    build: std::sync::Mutex<Option<Attached>>,
+    /// What the build container has said in all its runs so far.
+    said: Arc<Mutex<Kept>>,
+    service_logs: Vec<JoinHandle<()>>,
+}
+
+impl DockerSession {
+    pub fn opened(place: Arc<Place>, ready: crate::open::Ready) -> Self {
+        Self {
+            place,
+            helper: Arc::new(Mutex::new(ready.helper)),
+            build: std::sync::Mutex::new(Some(ready.build)),
+            said: Arc::default(),
+            service_logs: ready.service_logs,
+        }
+    }
+
+    pub fn reopened(place: Arc<Place>) -> Self {
+        let service_logs = if place.containers.service_logs {
+            (0..place.ticket.services.len()).map(|at| services::follow(&place, at, true)).collect()
+        } else {
+            Vec::new()
+        };
+        Self {
+            place,
+            helper: Arc::new(Mutex::new(HelperHand::Away)),
+            build: std::sync::Mutex::default(),
+            said: Arc::default(),
+            service_logs,
+        }
+    }
+
+    async fn start_helper(&self, start: &StageStart<'_>) -> Result<Box<dyn Running>, StartError> {
+        let (place, helper) = (Arc::clone(&self.place), Arc::clone(&self.helper));
+        let work = HelperWork::Stage(Box::new(self.place.job.helper_request(start.stage)));
+        let task = tokio::spawn(async move {
+            let mut hand = helper.lock().await;
+            let mut sink = Sink::new(&place, JOB_STREAM);
+            let code = run_call(&place, &mut hand, work, |kind, bytes| sink.take(kind, bytes)).await?;
+            sink.close()?;
+            Ok(code)
+        });
+        Ok(Box::new(Stage { place: Arc::clone(&self.place), target: Target::Helper, task, stopping: None }))
+    }
+
+    async fn start_build(&mut self, start: &StageStart<'_>) -> Result<Box<dyn Running>, DockerError> {
+        let place = &self.place;
+        let mut attached = match self.build.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(attached) => attached,
+            None => again(place, &place.ticket.build).await?,
+        };
+        let script = all_or_nothing(&place.any_shell.shell_text(start.stage, start.job_status));
+        let said = *self.said.lock().await;
+        let at = raw_length(place)?;
+        let given = Given { at, before_stdout: said.stdout, before_stderr: said.stderr };
+        keep(place, &given_name(start.key), &given)?;
+        // The whole script is in the container's hands, or it runs nothing of it.
+        let (task_place, key, said) = (Arc::clone(place), start.key.to_owned(), Arc::clone(&self.said));
+        let task = tokio::spawn(async move {
+            let place = task_place;
+            let mut sink = Sink::new(&place, JOB_STREAM);
+            let Attached { mut output, mut input, mut end } = attached_tell(&mut attached, &script).await;
+            keep(&place, &delivered_name(&key), &())?;
+            let code = copy(&mut output, &mut end, |kind, bytes| sink.take(kind, bytes)).await;
+            let _ = tokio::io::AsyncWriteExt::shutdown(&mut input).await;
+            remember(&place, at, &said).await?;
+            let code = code?;
+            sink.close()?;
+            Ok(code)
+        });
+        Ok(Box::new(Stage { place: Arc::clone(place), target: Target::Build, task, stopping: None }))
+    }
+
+    async fn resume_build(&mut self, start: &StageStart<'_>) -> Result<Resumed, DockerError> {
+        let place = &self.place;
+        let name = &place.ticket.build;
+        let Some(given) = kept_note::<Given>(place, &given_name(start.key))? else {
+            // The note is written before the first byte of the script.
+            return Ok(Resumed::NeverStarted);
+        };
+        let lost = |why: &str| {
+            DockerError::Lost(format!(
+                "the runner was restarted and {why}; the script of `{}` may have run and is not run again: retry the job",
+                start.key
+            ))
+        };
+        let Some(found) = place.state(name).await? else { return Err(lost("the build container is gone")) };
+        let status = found.state.and_then(|state| state.status);
+        if status == Some(bollard::models::ContainerStateStatusEnum::CREATED) {
+            return Ok(Resumed::NeverStarted);
+        }
+        if kept_note::<()>(place, &delivered_name(start.key))?.is_none() {
+            return Err(lost("it is not known whether the script had reached its container"));
+        }
+        let had = kept(&place.dir.raw_log(), given.at, JOB_STREAM)
+            .map_err(|error| DockerError::Lost(format!("the job's log cannot be read: {error}")))?;
+        let skip =
+            Kept { stdout: given.before_stdout + had.stdout, stderr: given.before_stderr + had.stderr };
+        let (task_place, said) = (Arc::clone(place), Arc::clone(&self.said));
+        let task = tokio::spawn(async move {
+            let place = task_place;
+            let mut sink = Sink::new(&place, JOB_STREAM);
+            let mut skip = Skip(skip);
+            let options = LogsOptions {
+                follow: true,
+                stdout: true,
+                stderr: true,
+                tail: "all".into(),
+                ..LogsOptions::default()
+            };
+            let (engine, name) = (place.engine.clone(), place.ticket.build.clone());
+            let mut end = tokio::spawn(async move { ended(&engine, &name).await });
+            let mut output = place.engine.docker.logs(&place.ticket.build, Some(options)).boxed();
+            let code =
+                copy(&mut output, &mut end, |kind, bytes| sink.take(kind, skip.rest(kind, bytes))).await;
+            *said.lock().await = Kept { stdout: given.before_stdout, stderr: given.before_stderr };
+            remember(&place, given.at, &said).await?;
+            let code = code?;
+            sink.close()?;
+            Ok(code)
+        });
+        Ok(Resumed::Running(Box::new(Stage {
+            place: Arc::clone(place),
+            target: Target::Build,
+            task,
+            stopping: None,
+        })))
+    }
+}
+
+/// Gives the script and takes the attachment apart.
+async fn attached_tell(attached: &mut Attached, script: &str) -> Attached {
+    attached.tell(script.as_bytes(), true).await;
+    Attached {
+        output: std::mem::replace(&mut attached.output, futures_util::stream::empty().boxed()),
+        input: std::mem::replace(&mut attached.input, Box::pin(tokio::io::sink())),
+        end: std::mem::replace(&mut attached.end, tokio::spawn(std::future::ready(Ok(0)))),
+    }
+}
+
+/// Adds what the stage has said to what the container had said before.
+async fn remember(place: &Place, at: u64, said: &Mutex<Kept>) -> Result<(), DockerError> {
+    let more = kept(&place.dir.raw_log(), at, JOB_STREAM)
+        .map_err(|error| DockerError::Lost(format!("the job's log cannot be read: {error}")))?;
+    let mut said = said.lock().await;
+    said.stdout += more.stdout;
+    said.stderr += more.stderr;
+    Ok(())
+}
+
+fn given_name(key: &str) -> String {
+    format!("{key}.given")
+}
+
+fn delivered_name(key: &str) -> String {
+    format!("{key}.delivered")
+}
+
+fn keep<T: Serialize>(place: &Place, name: &str, what: &T) -> Result<(), DockerError> {
+    let json = serde_json::to_vec(what).map_err(|error| {
+        DockerError::Lost(format!("a note on the job cannot be written as JSON: {error}"))
+    })?;
+    Ok(place.dir.keep(name, &json)?)
+}
+
+fn kept_note<T: for<'de> Deserialize<'de>>(place: &Place, name: &str) -> Result<Option<T>, DockerError> {
+    let Some(json) = place.dir.kept(name)? else { return Ok(None) };
+    serde_json::from_slice(&json).map(Some).map_err(|error| {
+        DockerError::Lost(format!("the note {name} in {} is damaged: {error}", place.dir.path().display()))
+    })
+}
+
+fn raw_length(place: &Place) -> Result<u64, DockerError> {
+    let path = place.dir.raw_log();
+    std::fs::metadata(&path)
+        .map(|found| found.len())
+        .map_err(|error| DockerError::Lost(format!("{} cannot be looked at: {error}", path.display())))
+}
+
+/// Starts a container of ours once more. If it still runs it is in nobody's hands and ends first.
+async fn again(place: &Place, name: &str) -> Result<Attached, DockerError> {
+    let found = place.state(name).await?;
+    let Some(found) = found else {
+        return Err(DockerError::Lost(format!(
+            "the container {name} is gone: somebody else removed it; retry the job"
+        )));
+    };
+    if found.state.and_then(|state| state.running).unwrap_or(false) {
+        place.kill(name).await?;
+        ended(&place.engine, name).await?;
+    }
+    attach_and_start(place, name).await
+}
+
+/// A call whose output is not the job's.
+pub(crate) async fn call(
+    place: &Place,
+    hand: &mut HelperHand,
+    work: HelperWork,
+) -> Result<(i64, String), DockerError> {
+    let mut said = Vec::new();
+    let code = run_call(place, hand, work, |_, bytes| said.extend_from_slice(bytes)).await?;
+    Ok((code, String::from_utf8_lossy(&said).into_owned()))
+}
+
+/// Has the helper do something; its exit code.
+async fn run_call(
+    place: &Place,
+    hand: &mut HelperHand,
+    work: HelperWork,
+    mut take: impl FnMut(FrameKind, &[u8]),
+) -> Result<i64, DockerError> {
+    let mut attached = match std::mem::replace(hand, HelperHand::Away) {
+        HelperHand::Ready(attached) if !attached.end.is_finished() => attached,
+        HelperHand::Ready(_) | HelperHand::Away => again(place, &place.ticket.helper).await?,
+    };
+    let mark = mark()?;
+    let mut line = serde_json::to_vec(&HelperCall { mark: mark.clone(), work }).map_err(|error| {
+        DockerError::Lost(format!("a call of the helper cannot be written as JSON: {error}"))
+    })?;
+    line.push(b'\n');
+    attached.tell(&line, false).await;
+    let (mut out, mut err) = (MarkFinder::new(&mark), MarkFinder::new(&mark));
+    loop {
+        if let (Some(tail), Some(_)) = (out.end(), err.end()) {
+            let code = std::str::from_utf8(tail).ok().and_then(|text| text.strip_prefix(':')?.parse().ok());
+            let code =
+                code.ok_or_else(|| DockerError::Lost("the helper's answer makes no sense".to_owned()))?;
+            *hand = HelperHand::Ready(attached);
+            return Ok(code);
+        }
+        match attached.output.next().await {
+            Some(Ok(part)) => {
+                let (kind, bytes) = crate::attached::split(part);
+                let finder = if kind == FrameKind::Stderr { &mut err } else { &mut out };
+                take(kind, &finder.feed(&bytes));
+            }
+            Some(Err(_)) | None => {
+                take(FrameKind::Stdout, &out.rest());
+                take(FrameKind::Stderr, &err.rest());
+                let code = (&mut attached.end)
+                    .await
+                    .unwrap_or_else(|error| Err(DockerError::Lost(error.to_string())))?;
+                return Err(DockerError::HelperEnded { name: place.ticket.helper.clone(), code });
+            }
+        }
+    }
+}
+
+/// Nobody else can know it.
+fn mark() -> Result<String, DockerError> {
+    let mut mark = String::new();
+    for _ in 0..4 {
+        mark.push_str(&random_word()?);
+    }
+    Ok(mark)
+}
+
+/// Eight hex digits.
+pub(crate) fn random_word() -> Result<String, DockerError> {
+    harrier_process::random_word()
+        .map_err(|error| DockerError::Lost(format!("cannot get a random number from the system: {error}")))
+}
+
+/// A stage that runs in one of the containers.
+struct Stage {
+    place: Arc<Place>,
+    target: Target,
+    task: JoinHandle<Result<i64, DockerError>>,
+    stopping: Option<JoinHandle<()>>,
+}
+
+impl Stage {
+    fn end(
+        ended: Result<Result<i64, DockerError>, tokio::task::JoinError>,
+        asked: bool,
+    ) -> Result<Exit, WaitError> {
+        let code = match ended.unwrap_or_else(|error| Err(DockerError::Lost(error.to_string()))) {
+            // We have killed it ourselves.
+            Err(DockerError::HelperEnded { code, .. }) if asked => code,
+            other => other?,
+        };
+        let code = i32::try_from(code).unwrap_or(-1);
+        Ok(Exit { code, text: format!("exit code {code}") })
+    }
+
+    /// Asks the stage to stop; once.
+    fn ask(&mut self, reason: &StopReason, ladder: Ladder) {
+        if self.stopping.is_some() {
+            return;
+        }
+        let (place, target) = (Arc::clone(&self.place), self.target);
+        let gently = *reason != StopReason::Aborted;
+        self.stopping = Some(tokio::spawn(async move {
+            match target {
+                Target::Build if gently => stop::stop(&place, ladder.graceful).await,
+                Target::Build => stop::kill(&place).await,
+                // Nothing of the user's is in there; what it left half done, the next stage mends.
+                Target::Helper => {
+                    if let Err(error) = place.kill(&place.ticket.helper).await {
+                        tracing::warn!(%error, "the helper container cannot be killed");
+                    }
+                }
+            }
+        }));
+    }
+}
+
+/// How long the gentle part of a stop may take at most, whatever the ladder says: its own steps are bounded.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+#[async_trait]
+impl Running for Stage {
+    async fn wait(&mut self, stop: &Stop, ladder: Ladder) -> Result<Exit, WaitError> {
+        let reason = tokio::select! {
+            biased;
+            ended = &mut self.task => return Self::end(ended, self.stopping.is_some()),
+            reason = stop.pulled() => reason,
+        };
+        self.ask(&reason, ladder);
+        let harder = stop.pulled_other_than(&[StopReason::Canceled]);
+        let gentle = STOP_LIMIT.min(ladder.graceful);
+        tokio::select! {
+            biased;
+            ended = &mut self.task => return Self::end(ended, true),
+            _ = harder, if reason == StopReason::Canceled => {}
+            () = tokio::time::sleep(gentle) => {}
+        }
+        let name = match self.target {
+            Target::Build => &self.place.ticket.build,
+            Target::Helper => &self.place.ticket.helper,
+        };
+        self.place.kill(name).await?;
+        match tokio::time::timeout(ladder.force, &mut self.task).await {
+            Ok(ended) => Self::end(ended, true),
+            Err(_) => Err(DockerError::Lost(format!(
+                "the container {name} does not end though it was killed, likely process is dormant"
+            ))
+            .into()),
+        }
+    }
+}
+
+#[async_trait]
+impl Session for DockerSession {
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn ticket(&self) -> SessionTicket {
+        SessionTicket(serde_json::json!(self.place.ticket))
+    }
+
+    async fn start(&mut self, start: StageStart<'_>) -> Result<Box<dyn Running>, StartError> {
+        match start.stage.target {
+            Target::Helper => self.start_helper(&start).await,
+            Target::Build => Ok(self.start_build(&start).await?),
+        }
+    }
+
+    async fn resume(&mut self, start: StageStart<'_>) -> Result<Resumed, StartError> {
+        match start.stage.target {
+            // It may run again; what is left of its former self is killed before.
+            Target::Helper => Ok(Resumed::NeverStarted),
+            Target::Build => Ok(self.resume_build(&start).await?),
+        }
+    }
+
+    async fn close(mut self: Box<Self>, grace: Duration) -> Result<(), CloseError> {
+        for task in self.service_logs.drain(..) {
+            task.abort();
+        }
+        self.build = std::sync::Mutex::default();
+        match tokio::time::timeout(grace, self.place.clear()).await {
+            Ok(left) if left.is_empty() => Ok(()),
+            Ok(left) => Err(CloseError {
+                message: left.iter().map(|(_, error)| error.to_string()).collect::<Vec<_>>().join("; "),
+                left: left.into_iter().map(|(name, _)| PathBuf::from(name)).collect(),
+            }),
+            Err(_) => Err(CloseError {
+                message: format!(
+                    "the engine at {} takes too long to remove the job's containers; they are removed by the next sweep",
+                    self.place.engine.address
+                ),
+                left: vec![PathBuf::from(&self.place.ticket.build), PathBuf::from(&self.place.ticket.helper)],
+            }),
+        }
+    }
+}

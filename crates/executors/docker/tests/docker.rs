@@ -1,0 +1,694 @@
+//! The docker executor with a real engine: whole jobs on the engine's road, stops, stages taken over from a process that
+//! is gone, and that nothing is left. `scripts/engine.sh` and `scripts/test-images.sh busybox` make what is needed.
+
+use harrier_api::JobPayload;
+use harrier_base::{FailureReason, SystemClock};
+use harrier_docker::DockerExecutor;
+use harrier_engine::*;
+use harrier_logpipe::{FrameKind, FrameReader};
+use harrier_plan::{ExecutorTraits, Facts, JobPlan, plan_job};
+use harrier_store::{Entry, JobDir, Journal};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const IMAGE: &str = "harrier-test/busybox";
+
+/// The example that stands in for the product's binary; Cargo builds it beside the tests.
+fn probe() -> PathBuf {
+    let mut path = std::env::current_exe().expect("this test");
+    path.pop();
+    path.pop();
+    path.join("examples/harrier-docker-probe")
+}
+
+/// A question to the engine, answered by its own command line: the tests don't trust the code under test.
+fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker").args(arguments).output().unwrap_or_else(|error| {
+        panic!("docker cannot be started ({error}); run scripts/engine.sh and scripts/test-images.sh busybox")
+    });
+    assert!(
+        output.status.success(),
+        "docker {arguments:?}: {}; run scripts/engine.sh and scripts/test-images.sh busybox",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Each test has a project of its own, so that its volumes are its own.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+struct Bench {
+    state: tempfile::TempDir,
+    project: u32,
+    /// `[runners.docker]`
+    section: String,
+    payload: Value,
+    stop: Stop,
+}
+
+impl Bench {
+    fn new(script: &[&str]) -> Self {
+        docker(&["image", "inspect", IMAGE, "--format", "{{.Id}}"]);
+        let project = std::process::id() % 100_000 * 100 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let payload = json!({
+            "id": 7, "token": "job-token",
+            "allow_git_fetch": true,
+            "job_info": {"id": 7, "name": "job", "stage": "test", "project_id": project, "project_full_path": "g/p"},
+            "git_info": {"repo_url": "https://ci.test/g/p.git", "ref": "main", "sha": "00", "before_sha": "00",
+                "ref_type": "branch", "refspecs": [], "depth": 0},
+            "runner_info": {"timeout": 600},
+            "variables": [
+                {"key": "GIT_STRATEGY", "value": "none", "public": true},
+                {"key": "COLOUR", "value": "red and blue", "public": true},
+                {"key": "A_FILE", "value": "in a file", "public": true, "file": true},
+            ],
+            "steps": [{"name": "script", "script": script, "timeout": 600, "when": "on_success"}],
+            "image": {"name": IMAGE},
+            "features": {"failure_reasons": ["runner_configuration_error", "runner_external_dependency_failure", "image_pull_failure"]},
+        });
+        Self {
+            state: tempfile::tempdir().expect("temp dir"),
+            project,
+            section: "pull_policy = 'if-not-present'\n".into(),
+            payload,
+            stop: Stop::new(),
+        }
+    }
+
+    fn section(mut self, lines: &str) -> Self {
+        self.section.push_str(lines);
+        self
+    }
+
+    fn variable(mut self, key: &str, value: &str) -> Self {
+        let variables = self.payload["variables"].as_array_mut().expect("a list");
+        variables.push(json!({"key": key, "value": value, "public": true}));
+        self
+    }
+
+    fn after(mut self, script: &str) -> Self {
+        let steps = self.payload["steps"].as_array_mut().expect("a list");
+        steps.push(json!({"name": "after_script", "script": [script], "timeout": 600, "when": "always"}));
+        self
+    }
+
+    fn with(mut self, key: &str, value: Value) -> Self {
+        self.payload[key] = value;
+        self
+    }
+
+    fn entry(&self) -> harrier_config::RunnerSpec {
+        let toml = format!(
+            "[[runners]]\nname = 'r'\nurl = 'https://ci.test'\ntoken = 'glrt-t{:08}'\nexecutor = 'docker'\n[runners.docker]\n{}",
+            self.project, self.section
+        );
+        let (host, _) = harrier_config::parse(&toml, "config.toml", &|_| None).expect("a configuration");
+        host.runners.into_iter().next().expect("an entry")
+    }
+
+    fn plan(&self) -> JobPlan {
+        let payload: JobPayload = serde_json::from_value(self.payload.clone()).expect("a payload");
+        let facts = Facts {
+            program: "gitlab-runner".into(),
+            version: "19.4.0".into(),
+            revision: "abc".into(),
+            system_id: "s_0123456789ab".into(),
+            concurrent_id: 0,
+            concurrent_project_id: 0,
+            default_builds_dir: Some("/builds".into()),
+            default_cache_dir: Some("/cache".into()),
+            os_arch: "linux/amd64".into(),
+            abilities: ExecutorTraits::docker_executor(),
+            correlation_id: String::new(),
+            tls_ca: None,
+            tls_cert: None,
+            tls_key: None,
+        };
+        plan_job(&payload, &self.entry(), &facts).expect("a plan")
+    }
+
+    fn dir(&self) -> JobDir {
+        JobDir::create(self.state.path(), "7-00000000").expect("job directory")
+    }
+
+    async fn run(&self) -> (JobOutcome, String) {
+        let dir = self.dir();
+        let ran = self.run_in(&dir).await;
+        dir.remove().expect("removed");
+        ran
+    }
+
+    /// As a runner does it; the directory stays.
+    async fn run_in(&self, dir: &JobDir) -> (JobOutcome, String) {
+        let plan = self.plan();
+        let journal = Mutex::new(Journal::open(dir).expect("journal"));
+        let settings = harrier_logpipe::Settings {
+            masks: vec![],
+            token_prefixes: vec![],
+            timestamps: false,
+            limit: plan.log.limit,
+        };
+        let log = JobLog::open(dir, &settings, Arc::new(SystemClock)).await.expect("log");
+        let executor = DockerExecutor::new();
+        let (raw, probe) = (dir.raw_log(), probe());
+        let run = JobRun {
+            plan: &plan,
+            executor: &executor,
+            journal: &journal,
+            cx: OpenCx { job_dir: dir.path(), raw_log: &raw, own_binary: &probe, die_with_parent: false },
+            log: &log,
+            stop: &self.stop,
+            clock: &SystemClock,
+        };
+        let (outcome, teardown) = run_job(run).await;
+        teardown.run().await;
+        log.finish().await.expect("finished");
+        let text = String::from_utf8_lossy(&std::fs::read(dir.trace_log()).expect("log")).into_owned();
+        (outcome, text)
+    }
+
+    fn label(&self) -> String {
+        format!("label=com.gitlab.gitlab-runner.project.id={}", self.project)
+    }
+
+    /// Containers and networks of the project, and volumes that no later job would use.
+    fn left(&self) -> Vec<String> {
+        let label = self.label();
+        let mut left = docker(&["ps", "-a", "--filter", &label, "--format", "container {{.Names}}"]);
+        left.push('\n');
+        left.push_str(&docker(&["network", "ls", "--filter", &label, "--format", "network {{.Name}}"]));
+        left.push('\n');
+        left.push_str(&docker(&[
+            "volume",
+            "ls",
+            "--filter",
+            &label,
+            "--filter",
+            "label=dev.harrier.job",
+            "--format",
+            "volume {{.Name}}",
+        ]));
+        left.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// After a stop while the session is opened, clearing goes on by itself.
+    async fn clean_soon(&self) {
+        let gone = async {
+            while !self.left().is_empty() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), gone).await.expect("all is removed");
+    }
+
+    fn assert_clean(&self) {
+        assert_eq!(self.left(), Vec::<String>::new());
+        let ledger = harrier_store::Ledger::open(self.state.path()).expect("ledger").list().expect("listed");
+        assert!(ledger.is_empty(), "{ledger:?}");
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let label = self.label();
+        for (list, remove) in [
+            (vec!["ps", "-aq", "--filter", &label], vec!["rm", "-f", "-v"]),
+            (vec!["volume", "ls", "-q", "--filter", &label], vec!["volume", "rm", "-f"]),
+            (vec!["network", "ls", "-q", "--filter", &label], vec!["network", "rm"]),
+        ] {
+            let Ok(output) = Command::new("docker").args(list).output() else { continue };
+            let ids = String::from_utf8_lossy(&output.stdout).into_owned();
+            if ids.trim().is_empty() {
+                continue;
+            }
+            let _ = Command::new("docker").args(remove).args(ids.split_whitespace()).output();
+        }
+    }
+}
+
+fn contains(log: &str, texts: &[&str]) {
+    for text in texts {
+        assert!(log.contains(text), "{text:?} is not in\n{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_has_its_image_its_variables_and_leaves_nothing() {
+    let bench = Bench::new(&[
+        "echo \"$COLOUR, $(cat \"$A_FILE\"), $PWD, $CI_JOB_STATUS\"; busybox id -u",
+        "echo kept > in-the-project; echo kept > /in-the-container; echo to stderr >&2",
+    ])
+    .after("echo after $CI_JOB_STATUS; cat /in-the-container");
+    let (outcome, log) = bench.run().await;
+    assert!(outcome.success, "{outcome:?}\n{log}");
+    contains(
+        &log,
+        &[
+            "Using Docker executor with image harrier-test/busybox ...",
+            "Using locally found image version due to \"if-not-present\" pull policy",
+            "Running on runner-",
+            "red and blue, in a file, /builds/g/p, running\n",
+            "\n0\n",
+            "to stderr",
+            "after success\nkept\n",
+            "Job succeeded",
+        ],
+    );
+    bench.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_script_has_its_code() {
+    let bench = Bench::new(&["echo before; exit 42; echo behind"]);
+    let (outcome, log) = bench.run().await;
+    assert_eq!((outcome.reason, outcome.exit_code), (Some(FailureReason::ScriptFailure), Some(42)), "{log}");
+    contains(&log, &["Job failed: exit code 42"]);
+    assert!(!log.contains("behind\n"), "{log}");
+    bench.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sources_come_by_the_helpers_git() {
+    let bench = Bench::new(&["cat hello; cat .git/HEAD"]);
+    let repo = tempfile::tempdir().expect("temp dir");
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(repo.path()).args(arguments).output().expect("git");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    git(&["init", "-q", "-b", "main"]);
+    std::fs::write(repo.path().join("hello"), "from the repository\n").expect("written");
+    git(&["add", "."]);
+    git(&["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "one"]);
+    let sha = git(&["rev-parse", "HEAD"]);
+    let mut bench = bench
+        .section(&format!("volumes = ['{}:/repo.git:ro', '/cache']\n", repo.path().join(".git").display()));
+    bench.payload["git_info"]["repo_url"] = json!("file:///repo.git");
+    bench.payload["git_info"]["sha"] = json!(sha);
+    bench.payload["git_info"]["refspecs"] = json!(["+refs/heads/main:refs/remotes/origin/main"]);
+    bench.payload["variables"][0] = json!({"key": "GIT_STRATEGY", "value": "fetch", "public": true});
+    let (outcome, log) = bench.run().await;
+    assert!(outcome.success, "{outcome:?}\n{log}");
+    contains(&log, &["Fetching changes", "from the repository", &sha]);
+    bench.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_user_can_work_in_the_project() {
+    let bench = Bench::new(&["id -u; echo x > mine; cat mine \"$A_FILE\""]).section("user = '1234:1234'\n");
+    let (outcome, log) = bench.run().await;
+    assert!(outcome.success, "{outcome:?}\n{log}");
+    contains(&log, &["1234\nx\nin a file"]);
+    bench.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cache_volumes_stay_and_their_content() {
+    let bench = Bench::new(&["[ -e /cache/mark ] && echo found || { echo made; echo > /cache/mark; }"])
+        .section("volumes = ['/cache', '/scratch']\n");
+    let (first, log) = bench.run().await;
+    assert!(first.success && log.contains("made\n"), "{log}");
+    let (second, log) = bench.run().await;
+    assert!(second.success && log.contains("found\n"), "{log}");
+    let label = bench.label();
+    let volumes = docker(&["volume", "ls", "-q", "--filter", &label]);
+    assert_eq!(volumes.lines().count(), 2, "{volumes}");
+    assert!(volumes.lines().all(|name| name.starts_with("runner-") && name.contains("-cache-")), "{volumes}");
+    bench.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_cache_volumes_go_with_the_job() {
+    let bench = Bench::new(&["echo > /cache/mark"]).section("disable_cache = true\nvolumes = ['/cache']\n");
+    let (outcome, log) = bench.run().await;
+    assert!(outcome.success, "{log}");
+    assert_eq!(docker(&["volume", "ls", "-q", "--filter", &bench.label()]), "");
+    bench.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_answers_to_its_names() {
+    for flag in ["false", "true"] {
+        let bench = Bench::new(&["wget -qO- http://web:8080/; wget -qO- http://harrier-test-busybox:8080/"])
+            .variable("FF_NETWORK_PER_BUILD", flag)
+            .with(
+                "services",
+                json!([{"name": IMAGE, "alias": "web",
+                    "command": ["sh", "-c", "mkdir /www; echo from the $$WHICH service > /www/index.html; httpd -f -p 8080 -h /www"],
+                    "variables": [{"key": "WHICH", "value": "first"}, {"key": "HEALTHCHECK_TCP_PORT", "value": "8080"}]}]),
+            );
+        let (outcome, log) = bench.run().await;
+        assert!(outcome.success, "{outcome:?}\n{log}");
+        contains(
+            &log,
+            &[
+                "Starting service harrier-test/busybox ...",
+                "from the first service\nfrom the first service\n",
+            ],
+        );
+        assert!(!log.contains("probably didn't start"), "{log}");
+        bench.assert_clean();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_does_not_start_is_a_warning_with_its_log() {
+    let bench = Bench::new(&["echo goes on"])
+        .section("wait_for_services_timeout = 1\n")
+        .variable("CI_DEBUG_SERVICES", "true")
+        .with(
+            "services",
+            json!([{"name": IMAGE, "alias": "db", "command": ["sh", "-c", "echo cannot find my data; exit 1"],
+                "variables": [{"key": "HEALTHCHECK_TCP_PORT", "value": "1"}]}]),
+        );
+    let (outcome, log) = bench.run().await;
+    assert!(outcome.success, "{outcome:?}\n{log}");
+    contains(
+        &log,
+        &["probably didn't start properly", "cannot find my data", "goes on", "-db] cannot find my data"],
+    );
+    bench.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_ends_the_script_and_after_script_runs() {
+    let bench = Bench::new(&["echo ready; sleep 1000"]).after("echo after $CI_JOB_STATUS");
+    let dir = bench.dir();
+    let stop = bench.stop.clone();
+    let raw = dir.raw_log();
+    let puller = tokio::spawn(async move {
+        said(&raw, "ready\n").await;
+        stop.pull(StopReason::Canceled);
+    });
+    let (outcome, log) = bench.run_in(&dir).await;
+    puller.await.expect("pulled");
+    assert_eq!(outcome.reason, Some(FailureReason::JobCanceled), "{log}");
+    contains(&log, &["after canceled"]);
+    bench.assert_clean();
+}
+
+/// Waits until the job has said it.
+async fn said(raw: &Path, text: &str) {
+    let end = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let bytes = std::fs::read(raw).unwrap_or_default();
+        let mut reader = FrameReader::default();
+        reader.feed(&bytes);
+        let mut out = Vec::new();
+        while let Ok(Some(frame)) = reader.next_frame() {
+            if frame.kind == FrameKind::Stdout {
+                out.extend(frame.bytes);
+            }
+        }
+        if String::from_utf8_lossy(&out).contains(text) {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < end, "{text:?} is not in {}", String::from_utf8_lossy(&out));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_in_the_middle_of_opening_leaves_nothing() {
+    let bench = Bench::new(&["echo never"]).section("wait_for_services_timeout = 600\n").with(
+        "services",
+        json!([{"name": IMAGE, "alias": "db", "command": ["sleep", "1000"],
+            "variables": [{"key": "HEALTHCHECK_TCP_PORT", "value": "1"}]}]),
+    );
+    let dir = bench.dir();
+    let (stop, raw) = (bench.stop.clone(), dir.raw_log());
+    let puller = tokio::spawn(async move {
+        said(&raw, "Waiting for services").await;
+        stop.pull(StopReason::Canceled);
+    });
+    let (outcome, log) = bench.run_in(&dir).await;
+    puller.await.expect("pulled");
+    assert_eq!(outcome.reason, Some(FailureReason::JobCanceled), "{log}");
+    bench.clean_soon().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn images_that_are_not_there() {
+    let bench = Bench::new(&["true"]).with("image", json!({"name": "127.0.0.1:1/no/such:1"}));
+    let (outcome, log) = bench.run().await;
+    assert_eq!(outcome.reason, Some(FailureReason::RunnerExternalDependencyFailure), "{log}");
+    contains(
+        &log,
+        &[
+            "Pulling docker image 127.0.0.1:1/no/such:1 ...",
+            "failed to pull image \"127.0.0.1:1/no/such:1\" from the registry 127.0.0.1:1",
+            "connection refused",
+            "credentials looked at:",
+            "what to do:",
+        ],
+    );
+    bench.assert_clean();
+    let mut never = Bench::new(&["true"]).with("image", json!({"name": "no/such:1"}));
+    never.section = "pull_policy = 'never'\n".into();
+    let (outcome, log) = never.run().await;
+    assert_eq!(outcome.reason, Some(FailureReason::RunnerConfigurationError), "{log}");
+    contains(&log, &["the image \"no/such:1\" is not present", "(pull policy never)"]);
+    never.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_reach_the_container() {
+    let bench = Bench::new(&[
+        "cat /proc/self/limits | grep 'open files'; hostname; cat /etc/hosts; df /small; cat /etc/resolv.conf",
+    ])
+    .section(
+        "hostname = 'cell'\nextra_hosts = ['far:10.1.2.3']\ndns = ['10.9.8.7']\ncap_drop = ['NET_RAW']\nshm_size = 1048576\n\
+         [runners.docker.ulimit]\nnofile = '100:200'\n[runners.docker.tmpfs]\n'/small' = 'size=64k'\n",
+    );
+    let (outcome, log) = bench.run().await;
+    assert!(outcome.success, "{outcome:?}\n{log}");
+    contains(&log, &["100                  200", "cell\n", "10.1.2.3\tfar", "nameserver 10.9.8.7"]);
+    bench.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_without_a_shell_is_told() {
+    let bench =
+        Bench::new(&["true"]).with("image", json!({"name": IMAGE, "entrypoint": ["/no/such/program"]}));
+    let (outcome, log) = bench.run().await;
+    assert!(!outcome.success, "{log}");
+    contains(&log, &["/no/such/program"]);
+    bench.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_helper_is_the_machines_fault() {
+    let mut bench = Bench::new(&["echo never"])
+        .with("hooks", json!([{"name": "pre_get_sources_script", "script": ["echo hooked; sleep 1000"]}]))
+        .after("echo after");
+    bench.payload["variables"][0] = json!({"key": "GIT_STRATEGY", "value": "fetch", "public": true});
+    let dir = bench.dir();
+    let (label, raw) = (bench.label(), dir.raw_log());
+    let killer = tokio::spawn(async move {
+        said(&raw, "hooked\n").await;
+        let predefined = "label=com.gitlab.gitlab-runner.type=predefined";
+        let id = docker(&["ps", "-q", "--filter", &label, "--filter", predefined]);
+        docker(&["kill", &id]);
+    });
+    let (outcome, log) = bench.run_in(&dir).await;
+    killer.await.expect("killed");
+    assert_eq!(outcome.reason, Some(FailureReason::RunnerSystemFailure), "{outcome:?}\n{log}");
+    contains(&log, &["ended in the middle of its work (exit code 137)"]);
+    assert!(!log.contains("never\n"), "{log}");
+    bench.assert_clean();
+}
+
+/// A value of `scripts/registry.sh env`, without the quotes of a shell.
+fn registry(name: &str) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../scripts/registry.sh");
+    let output = Command::new("bash").arg(script).arg("env").output().expect("scripts/registry.sh");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let prefix = format!("{name}=");
+    let value = text.lines().find_map(|line| line.strip_prefix(&prefix));
+    value.unwrap_or_else(|| panic!("{name} is not there; run scripts/registry.sh")).replace('\\', "")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_private_image_with_wrong_and_right_credentials() {
+    let image = format!("{}/harrier-test/busybox", registry("HARRIER_REGISTRY"));
+    let forget = || {
+        let _ = Command::new("docker").args(["image", "rm", "-f", &image]).output();
+    };
+    let bench = |auth: Option<String>| {
+        let bench =
+            Bench::new(&["echo it runs"]).with("image", json!({"name": image, "pull_policy": ["always"]}));
+        let bench = bench.section("allowed_pull_policies = ['always', 'if-not-present']\n");
+        match auth {
+            Some(text) => bench.variable("DOCKER_AUTH_CONFIG", &text),
+            None => bench,
+        }
+    };
+    forget();
+    let without = bench(None);
+    let (outcome, log) = without.run().await;
+    assert_eq!(outcome.reason, Some(FailureReason::RunnerConfigurationError), "{log}");
+    contains(&log, &["failed to pull image", &image, "what to do: no credentials were used", "docker login"]);
+    without.assert_clean();
+
+    let wrong = bench(Some(
+        json!({"auths": {registry("HARRIER_REGISTRY"): {"username": "harrier", "password": "not-the-one"}}})
+            .to_string(),
+    ));
+    let (outcome, log) = wrong.run().await;
+    assert_eq!(outcome.reason, Some(FailureReason::RunnerConfigurationError), "{log}");
+    contains(
+        &log,
+        &[
+            "Authenticating with credentials from the variable DOCKER_AUTH_CONFIG",
+            "the credentials of the user \"harrier\" from the variable DOCKER_AUTH_CONFIG were refused",
+        ],
+    );
+    assert!(!log.contains("not-the-one"), "{log}");
+
+    let right = bench(Some(registry("DOCKER_AUTH_CONFIG")));
+    let (outcome, log) = right.run().await;
+    assert!(outcome.success, "{outcome:?}\n{log}");
+    contains(&log, &["Pulling docker image", "with digest", "it runs"]);
+    right.assert_clean();
+    let job_login = Bench::new(&["echo it runs"])
+        .with("image", json!({"name": image, "pull_policy": ["always"]}))
+        .section("allowed_pull_policies = ['always']\n")
+        .with("credentials", json!([{"type": "registry", "url": registry("HARRIER_REGISTRY"),
+            "username": registry("HARRIER_REGISTRY_USER"), "password": registry("HARRIER_REGISTRY_PASSWORD")}]));
+    let (outcome, log) = job_login.run().await;
+    assert!(outcome.success, "{outcome:?}\n{log}");
+    contains(&log, &["Authenticating with credentials from the job's own credentials"]);
+    forget();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_scripts_end_as_they_should() {
+    for (script, code) in [
+        ("exec >&- 2>&-; sleep 1; exit 3", 3),
+        ("kill -9 1; kill -9 $$; sleep 100", 137),
+        ("head -c 3000000 /dev/urandom; exit 4", 4),
+        ("(sleep 1000 >/dev/null 2>&1 &) ; exit 5", 5),
+        ("head -c 20000000 /dev/zero | tr '\\0' y; exit 6", 6),
+    ] {
+        let bench = Bench::new(&[script]);
+        let (outcome, log) = bench.run().await;
+        let tail: String = log.chars().rev().take(2000).collect::<Vec<_>>().into_iter().rev().collect();
+        assert_eq!(outcome.exit_code, Some(code), "{script}: {outcome:?}\n{tail}");
+        bench.assert_clean();
+    }
+    let bench = Bench::new(&["echo after the others"]);
+    assert!(bench.run().await.0.success);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entrypoint_that_never_gives_way_is_stopped_by_the_jobs_time() {
+    let bench = Bench::new(&["true"])
+        .with("image", json!({"name": IMAGE, "entrypoint": ["sleep", "1000"]}))
+        .with("runner_info", json!({"timeout": 60}));
+    let (outcome, log) = bench.run().await;
+    // `sleep` does not understand the shell's command line.
+    assert!(!outcome.success, "{log}");
+    let bench = Bench::new(&["true"])
+        .with("image", json!({"name": IMAGE, "entrypoint": ["sh", "-c", "while :; do sleep 1000; done"]}))
+        .variable("FF_USE_NATIVE_CONTAINER_STOP", "true")
+        .with("runner_info", json!({"timeout": 10}));
+    let (outcome, log) = bench.run().await;
+    assert_eq!(outcome.reason, Some(FailureReason::JobExecutionTimeout), "{outcome:?}\n{log}");
+    bench.clean_soon().await;
+}
+
+/// Opens a session and gives it a script, as a runner that dies at the end of this function.
+async fn begin(bench: &Bench, dir: &JobDir, plan: &JobPlan) -> SessionTicket {
+    let executor = DockerExecutor::new();
+    let (raw, probe) = (dir.raw_log(), probe());
+    let cx = OpenCx { job_dir: dir.path(), raw_log: &raw, own_binary: &probe, die_with_parent: false };
+    let mut session = executor.open(plan, &cx).await.expect("opened");
+    for (key, stage) in [("0-prepare_script", &plan.prepare), ("1-get_sources", &plan.get_sources)] {
+        let start = StageStart { key, stage, job_status: "running" };
+        let exit = wait(session.start(start).await.expect("started"), &bench.stop).await;
+        assert!(exit.ok());
+    }
+    let start = StageStart { key: "2-step_script", stage: &plan.steps[0], job_status: "running" };
+    let running = session.start(start).await.expect("started");
+    said(&raw, "one\n").await;
+    drop(running);
+    let ticket = session.ticket();
+    drop(session);
+    ticket
+}
+
+async fn wait(mut running: Box<dyn Running>, stop: &Stop) -> Exit {
+    let ladder = Ladder { graceful: Duration::from_secs(10), force: Duration::from_secs(10) };
+    running.wait(stop, ladder).await.expect("ended")
+}
+
+/// On a runtime of its own, whose end is the end of all its tasks and connections.
+fn die_in_the_middle(bench: &Bench, dir: &JobDir, plan: &JobPlan) -> SessionTicket {
+    std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+                let ticket = runtime.block_on(begin(bench, dir, plan));
+                runtime.shutdown_timeout(Duration::ZERO);
+                ticket
+            })
+            .join()
+            .expect("no panic")
+    })
+}
+
+#[test]
+fn a_job_goes_on_after_the_runners_death_and_its_log_is_whole() {
+    let bench = Bench::new(&[
+        "echo one; while [ ! -e /builds/go ]; do sleep 0.1; done; i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done; printf 'ü no end'; exit 5",
+    ]);
+    let dir = bench.dir();
+    let plan = bench.plan();
+    let SessionTicket(ticket) = die_in_the_middle(&bench, &dir, &plan);
+    let build = ticket["build"].as_str().expect("a name").to_owned();
+    {
+        let mut journal = Journal::open(&dir).expect("journal");
+        let ok = json!({"exited": {"code": 0, "text": "exit code 0"}});
+        journal.append(&Entry::Opened { ticket }).expect("written");
+        for key in ["0-prepare_script", "1-get_sources"] {
+            journal.append(&Entry::StageStarting { key: key.into() }).expect("written");
+            journal.append(&Entry::StageEnded { key: key.into(), end: ok.clone() }).expect("written");
+        }
+        journal.append(&Entry::StageStarting { key: "2-step_script".into() }).expect("written");
+    }
+    docker(&["exec", &build, "touch", "/builds/go"]);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (outcome, log) = runtime.block_on(bench.run_in(&dir));
+    assert_eq!(outcome.exit_code, Some(5), "{outcome:?}\n{log}");
+    // The first process was none that writes the job's header, so that stands behind the first line here.
+    assert_eq!(log.matches("\none\n").count(), 1, "{log}");
+    let mut want = String::new();
+    for i in 0..2000 {
+        want.push_str(&format!("line {i}\n"));
+    }
+    want.push_str("ü no end");
+    assert!(log.contains(&want), "{log}");
+    assert_eq!(log.matches("line 1999\n").count(), 1);
+    bench.assert_clean();
+}
+
+#[test]
+fn what_a_dead_runner_has_left_is_swept() {
+    let bench = Bench::new(&["echo one; sleep 1000"]).variable("FF_NETWORK_PER_BUILD", "true");
+    let dir = bench.dir();
+    let plan = bench.plan();
+    die_in_the_middle(&bench, &dir, &plan);
+    let entry = bench.entry();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let executor = DockerExecutor::new();
+    let sweep = || runtime.block_on(executor.sweep(bench.state.path(), &entry)).expect("swept");
+    assert_eq!(sweep(), 0, "the job is alive");
+    assert!(bench.left().len() >= 3, "{:?}", bench.left());
+    dir.remove().expect("removed");
+    assert!(sweep() >= 3);
+    bench.assert_clean();
+}

@@ -1,0 +1,5 @@
+'use strict';
+
+const plural = require('plural');
+
+exports.greet = (word, count) => `Hello, ${count} ${plural(word, count)}`;
