@@ -18,14 +18,14 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Whether the images can be had; makes them.
-async fn images(names: &[&str]) -> bool {
-    if !std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0) {
-        eprintln!("skipped: engine, registry and images are made as root");
-        return false;
-    }
+/// Makes the images.
+async fn images(names: &[&str]) {
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    assert!(
+        is_root,
+        "engine, registry and images are made as root; run scripts/test-hosts.sh and this test as root"
+    );
     run(root().join("scripts/test-images.sh"), names).await;
-    true
 }
 
 /// Runs a command to its end beside the server; what it printed.
@@ -133,9 +133,7 @@ fn files_of(folder: &Path, prefix: &str) -> Vec<RepoFile> {
 
 #[tokio::test]
 async fn a_node_image_of_a_private_registry() {
-    if !images(&["node"]).await {
-        return;
-    }
+    images(&["node"]).await;
     let environment = run(root().join("scripts/registry.sh"), &["env"]).await;
     let values: HashMap<&str, &str> = environment.lines().filter_map(|line| line.split_once('=')).collect();
     let registry = values["HARRIER_REGISTRY"];
@@ -187,9 +185,7 @@ async fn a_node_image_of_a_private_registry() {
 
 #[tokio::test]
 async fn an_image_is_built_with_docker_in_docker() {
-    if !images(&["busybox", "dind"]).await {
-        return;
-    }
+    images(&["busybox", "dind"]).await;
     let door = TcpListener::bind((bridge().await.as_str(), 0)).await.expect("a port on the engine's bridge");
     let address = door.local_addr().expect("an address");
     let stage = Stage::new("docker-build", |server| {

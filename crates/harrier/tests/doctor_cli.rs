@@ -40,10 +40,8 @@ fn doctor(home: &Path, environment: &[(&str, &str)], args: &[&str]) -> Output {
 
 #[test]
 fn the_decision_and_the_answer() {
-    if !std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0) {
-        eprintln!("skipped: a private registry is installed and started as root");
-        return;
-    }
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    assert!(is_root, "a private registry is installed and started as root; run this test as root");
     let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
     let registry = Registry { state: tempfile::tempdir().expect("a folder"), port };
     registry.script("registry.sh", "start");
