@@ -14,7 +14,7 @@ mod variables;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use duration::{DurationError, format_go_duration, parse_go_duration};
 pub use failure::FailureReason;
-pub use runner_only::is_runner_only;
+pub use runner_only::{GIT_REPOSITORY_VARIABLES, is_runner_only};
 pub use secret::{Secret, exposed, exposed_opt};
 pub use token::short_token;
 pub use variables::{FILE_MODE, Variable, Variables, expand};

@@ -1,4 +1,6 @@
 //! Which variables of the runner's own environment a job must not see.
+//!
+//! Called by whoever starts a job's processes, or git. Pure.
 
 /// Read by the command line of this program (`runner-config.md`): they hold its credentials.
 const CREDENTIALS: [&str; 11] = [
@@ -15,9 +17,9 @@ const CREDENTIALS: [&str; 11] = [
     "CACHE_AZURE_ACCOUNT_KEY",
 ];
 
-/// What git sets for its hooks, from where a local run may be called: with them a job's git would work in the user's own
-/// repository.
-const REPOSITORY: [&str; 9] = [
+/// What git sets for its hooks, from where a runner or a local run may be started: with them git would work in that
+/// repository and not in the one of its working directory.
+pub const GIT_REPOSITORY_VARIABLES: [&str; 9] = [
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
@@ -34,7 +36,7 @@ const REPOSITORY: [&str; 9] = [
 /// of the shell executor (`executors.md` §9).
 pub fn is_runner_only(name: &str) -> bool {
     CREDENTIALS.contains(&name)
-        || REPOSITORY.contains(&name)
+        || GIT_REPOSITORY_VARIABLES.contains(&name)
         || (name.starts_with("HARRIER_") && name != "HARRIER_JOB_MARK")
 }
 

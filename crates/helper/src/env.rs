@@ -4,25 +4,11 @@
 
 use crate::failure::Failure;
 use crate::tree;
-use harrier_base::is_runner_only;
+use harrier_base::{GIT_REPOSITORY_VARIABLES, is_runner_only};
 use harrier_plan::HelperRequest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// Variables by which git is told about a repository. When the runner itself was started inside one (a git
-/// hook), they must not reach the job's git.
-const REPOSITORY_VARIABLES: [&str; 9] = [
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_NAMESPACE",
-    "GIT_PREFIX",
-    "GIT_QUARANTINE_PATH",
-];
 
 /// What children see.
 pub(crate) struct Environment {
@@ -85,7 +71,7 @@ impl Environment {
     /// A command with this environment.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        for name in REPOSITORY_VARIABLES {
+        for name in GIT_REPOSITORY_VARIABLES {
             command.env_remove(name);
         }
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_runner_only)) {

@@ -2,6 +2,7 @@
 //! as they can and side by side. It must never change the user's index, work tree, objects or refs: whoever writes
 //! names another index and object directory in the environment.
 
+use harrier_base::GIT_REPOSITORY_VARIABLES;
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::Path;
@@ -26,20 +27,6 @@ pub enum GitError {
     },
 }
 
-/// Variables that would lead git to another repository than the one in its working directory, as they are set in
-/// hooks.
-const FOREIGN: [&str; 9] = [
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_NAMESPACE",
-    "GIT_PREFIX",
-    "GIT_QUARANTINE_PATH",
-];
-
 /// One call of git in `dir`. git finds the repository by itself from there, so its checks of the
 /// directory's owner stay in force.
 pub struct Git<'a> {
@@ -53,7 +40,7 @@ impl<'a> Git<'a> {
     pub fn new(dir: &Path, what: &'a str) -> Self {
         let mut command = Command::new("git");
         command.current_dir(dir);
-        for name in FOREIGN {
+        for name in GIT_REPOSITORY_VARIABLES {
             command.env_remove(name);
         }
         command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");

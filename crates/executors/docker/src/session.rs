@@ -1,7 +1,7 @@
 //! The session of one job: its stages in the helper and in the build container, taking them up after the runner's death,
 //! and the end.
 
-use crate::attached::{Attached, JOB_STREAM, Sink, attach_and_start, copy, ended};
+use crate::attached::{Attached, JOB_STREAM, Sink, attach_and_start, copy, ended, split};
 use crate::error::DockerError;
 use crate::mark::MarkFinder;
 use crate::place::Place;
@@ -150,18 +150,30 @@ impl DockerSession {
             let place = task_place;
             let mut sink = Sink::new(&place, JOB_STREAM);
             let mut skip = Skip(skip);
-            let options = LogsOptions {
-                follow: true,
-                stdout: true,
-                stderr: true,
-                tail: "all".into(),
-                ..LogsOptions::default()
+            let logs = |follow| {
+                let options = LogsOptions {
+                    follow,
+                    stdout: true,
+                    stderr: true,
+                    tail: "all".into(),
+                    ..LogsOptions::default()
+                };
+                place.engine.docker.logs(&place.ticket.build, Some(options)).boxed()
             };
             let (engine, name) = (place.engine.clone(), place.ticket.build.clone());
             let mut end = tokio::spawn(async move { ended(&engine, &name).await });
-            let mut output = place.engine.docker.logs(&place.ticket.build, Some(options)).boxed();
-            let code =
-                copy(&mut output, &mut end, |kind, bytes| sink.take(kind, skip.rest(kind, bytes))).await;
+            let mut seen = Kept::default();
+            let code = copy(&mut logs(true), &mut end, |kind, bytes| {
+                *seen.of(kind) += bytes.len() as u64;
+                sink.take(kind, skip.rest(kind, bytes));
+            })
+            .await;
+            // Followed logs may end before a last line without a line feed is in them; read once more they have it.
+            let (mut whole, mut read) = (logs(false), Skip(seen));
+            while let Some(Ok(part)) = whole.next().await {
+                let (kind, bytes) = split(part);
+                sink.take(kind, skip.rest(kind, read.rest(kind, &bytes)));
+            }
             *said.lock().await = Kept { stdout: given.before_stdout, stderr: given.before_stderr };
             remember(&place, given.at, &said).await?;
             let code = code?;
