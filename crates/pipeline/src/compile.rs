@@ -12,6 +12,7 @@ use crate::keywords::parallel::group_name;
 use crate::keywords::refs::Refs;
 use crate::keywords::{variables, workflow};
 use crate::loader::{Unusable, load_file, whole};
+use crate::origins::{Origins, Written};
 use crate::pipeline::{
     AllowFailure, Compiled, Filtered, Job, JobId, LeftOut, MatchedRule, Need, Pipeline, When, YamlVariable,
 };
@@ -33,16 +34,27 @@ pub fn compile(root: SourceFile, includes: &dyn IncludeSource, cx: &Context) -> 
         found: Vec::new(),
         warnings: Vec::new(),
         from: HashMap::new(),
+        contents: Vec::new(),
+        merged: None,
+        resolved: None,
     };
     let (pipeline, filtered) = match compiler.run(root) {
         Some(Made::Pipeline(pipeline)) if compiler.found.is_empty() => (Some(*pipeline), None),
         Some(Made::Filtered(filtered)) if compiler.found.is_empty() => (None, Some(filtered)),
         _ => (None, None),
     };
-    compiler.add_chains();
     let mut diagnostics = compiler.found;
     diagnostics.append(&mut compiler.warnings);
-    Compiled { pipeline, diagnostics, sources: compiler.tree.sources, filtered }
+    let sources = std::mem::take(&mut compiler.tree.sources);
+    let written = Written {
+        tree: compiler.tree,
+        files: compiler.contents,
+        from: compiler.from,
+        merged: compiler.merged,
+        resolved: compiler.resolved,
+    };
+    add_chains(&mut diagnostics, &written);
+    Compiled { pipeline, diagnostics, sources, filtered, written }
 }
 
 /// Includes shown below a diagnostic.
@@ -56,6 +68,12 @@ struct Compiler<'a> {
     warnings: Vec<Diagnostic>,
     /// Where each included file is included.
     from: HashMap<FileId, Place>,
+    /// The content of each file, the root first.
+    contents: Vec<NodeId>,
+    /// After `include`.
+    merged: Option<NodeId>,
+    /// After `extends` and `!reference`.
+    resolved: Option<NodeId>,
 }
 
 enum Made {
@@ -96,30 +114,35 @@ impl Compiler<'_> {
                 found: &mut self.found,
                 warnings: &mut self.warnings,
                 from: &mut self.from,
+                contents: &mut self.contents,
                 files: 0,
                 bytes: 0,
                 seen: HashSet::new(),
             }
             .merged(content)
         };
+        self.merged = Some(merged);
         // What is missing now would only make more noise later.
         if !self.found.is_empty() {
             return None;
         }
         let extended = extends::resolve(&mut self.tree, merged, &mut self.found);
-        if !self.found.is_empty() {
+        if self.found.len() >= extends::MAX_FOUND {
             return None;
         }
         let resolved = reference::resolve(&mut self.tree, extended, &mut self.found);
-        if !self.found.is_empty() {
-            return None;
-        }
+        self.resolved = Some(resolved);
         if self.tree.node(resolved).weight > MAX_WEIGHT {
             self.found.push(too_big(self.tree.place(resolved)));
             return None;
         }
-        let (parts, found) = self.parts(resolved);
-        self.found = found;
+        let (parts, mut found) = self.parts(resolved);
+        if !self.found.is_empty() {
+            // What is wrong with the other jobs belongs into the same answer.
+            let incomplete: HashSet<String> = self.found.iter().filter_map(|d| d.job.clone()).collect();
+            found.retain(|d| d.job.as_ref().is_none_or(|job| !incomplete.contains(job)));
+        }
+        self.found.append(&mut found);
         if !self.found.is_empty() {
             return None;
         }
@@ -264,23 +287,24 @@ impl Compiler<'_> {
             }
         }
     }
+}
 
-    /// Every diagnostic that stands in an included file gets the chain of includes.
-    fn add_chains(&mut self) {
-        for diagnostic in self.found.iter_mut().chain(&mut self.warnings) {
-            let mut at = diagnostic.place;
-            let mut steps = 0;
-            while let Some(from) = at.and_then(|place| self.from.get(&place.file)).copied() {
-                if steps == MAX_CHAIN {
-                    diagnostic
-                        .notes
-                        .push(crate::Note { text: "and so on, up to the root file".into(), place: None });
-                    break;
-                }
-                diagnostic.notes.push(crate::Note { text: "included here".into(), place: Some(from) });
-                at = Some(from);
-                steps += 1;
-            }
+/// Every diagnostic gets the chain that led to its place: bases of `extends`, then includes.
+fn add_chains(diagnostics: &mut [Diagnostic], written: &Written) {
+    let origins = diagnostics.iter().any(|d| d.job.is_some()).then(|| Origins::new(written)).flatten();
+    for diagnostic in diagnostics {
+        let Some(place) = diagnostic.place else { continue };
+        if let (Some(job), Some(origins)) = (&diagnostic.job, &origins) {
+            let steps = origins.chain(job, diagnostic.keyword.as_deref(), place);
+            diagnostic.notes.splice(0..0, steps);
+        }
+        let from = written.included_from(place.file);
+        let shown = from.iter().take(MAX_CHAIN);
+        diagnostic
+            .notes
+            .extend(shown.map(|from| crate::Note { text: "included here".into(), place: Some(*from) }));
+        if from.len() > MAX_CHAIN {
+            diagnostic.notes.push(crate::Note { text: "and so on, up to the root file".into(), place: None });
         }
     }
 }

@@ -11,7 +11,7 @@ const MAX_LEVELS: usize = 10;
 const MAX_NODES: usize = 4_000_000;
 
 /// Complaints after which no more are looked for.
-const MAX_FOUND: usize = 10;
+pub(crate) const MAX_FOUND: usize = 10;
 
 struct Extender<'t> {
     tree: &'t mut Tree,

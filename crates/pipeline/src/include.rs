@@ -27,6 +27,8 @@ pub(crate) struct Includer<'a> {
     pub warnings: &'a mut Vec<Diagnostic>,
     /// Where each file was included.
     pub from: &'a mut HashMap<FileId, Place>,
+    /// The content of each file, the root first.
+    pub contents: &'a mut Vec<NodeId>,
     /// Files so far, repeats counted.
     pub files: usize,
     pub bytes: usize,
@@ -53,6 +55,7 @@ impl Includer<'_> {
     }
 
     fn below(&mut self, root: NodeId) -> Result<NodeId, Stop> {
+        self.contents.push(root);
         let Some(include) = self.tree.get(root, "include") else { return Ok(root) };
         let mut below: Option<NodeId> = None;
         for wanted in self.wanted(include) {

@@ -2,6 +2,7 @@
 //! Made by [`crate::compile`], read by the hosts, the scheduler and the payload.
 
 use crate::diagnostic::{Diagnostic, Place};
+use crate::origins::Written;
 use crate::source::Sources;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ pub struct Compiled {
     pub sources: Sources,
     /// Why no pipeline exists although the configuration is valid (filtered out by workflow rules or rules).
     pub filtered: Option<Filtered>,
+    /// The configuration as written and as merged, for the question where something comes from.
+    pub written: Written,
 }
 
 impl Compiled {

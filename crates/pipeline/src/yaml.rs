@@ -5,8 +5,10 @@ mod load;
 mod merge;
 mod node;
 mod scalars;
+mod write;
 
 pub(crate) use load::{Loaded, load};
 pub(crate) use merge::deep_merge;
 pub(crate) use node::{Entry, NodeId, Tree, Value};
 pub(crate) use scalars::float_text;
+pub(crate) use write::write;
