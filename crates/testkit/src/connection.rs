@@ -7,7 +7,7 @@ use crate::tls::Certificate;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -113,6 +113,7 @@ pub(crate) struct Doors {
     open: Mutex<Vec<JoinHandle<()>>>,
     lines: Arc<Mutex<Vec<Weak<LineState>>>>,
     tls: Option<TlsAcceptor>,
+    hosts: Vec<Ipv4Addr>,
 }
 
 /// Where the HTTP server picks up its connections.
@@ -124,25 +125,38 @@ pub(crate) struct Porch {
 /// Two addresses of this machine, so that a redirect can lead to another host.
 const HOSTS: [[u8; 4]; 2] = [[127, 0, 0, 1], [127, 0, 0, 2]];
 
+async fn all_at(hosts: &[Ipv4Addr], port: u16) -> io::Result<Vec<TcpListener>> {
+    let mut all = Vec::new();
+    for host in hosts {
+        all.push(TcpListener::bind(SocketAddr::from((*host, port))).await?);
+    }
+    Ok(all)
+}
+
 impl Doors {
-    /// Takes a free port on both hosts and opens it.
-    pub(crate) async fn open_new(certificate: Option<Certificate>) -> io::Result<(Doors, Porch)> {
+    /// Takes a port that is free on all hosts, and opens it. `further` is one more address of this machine.
+    pub(crate) async fn open_new(
+        certificate: Option<Certificate>,
+        further: Option<Ipv4Addr>,
+    ) -> io::Result<(Doors, Porch)> {
+        let hosts: Vec<Ipv4Addr> = HOSTS.into_iter().map(Ipv4Addr::from).chain(further).collect();
         let (feed, arrivals) = mpsc::channel(64);
         let mut last_error = io::Error::from(io::ErrorKind::AddrInUse);
         for _ in 0..20 {
             let first = TcpListener::bind(SocketAddr::from((HOSTS[0], 0))).await?;
             let here = first.local_addr()?;
-            match TcpListener::bind(SocketAddr::from((HOSTS[1], here.port()))).await {
-                Ok(second) => {
+            match all_at(&hosts[1..], here.port()).await {
+                Ok(others) => {
                     let doors = Doors {
                         port: here.port(),
                         feed,
                         open: Mutex::new(Vec::new()),
                         lines: Arc::new(Mutex::new(Vec::new())),
                         tls: certificate.map(Certificate::acceptor),
+                        hosts,
                     };
                     doors.watch(first);
-                    doors.watch(second);
+                    others.into_iter().for_each(|other| doors.watch(other));
                     return Ok((doors, Porch { arrivals, here }));
                 }
                 Err(error) => last_error = error,
@@ -157,8 +171,8 @@ impl Doors {
 
     /// Opens the same port again after [`Doors::shut`].
     pub(crate) async fn open_again(&self) -> io::Result<()> {
-        for host in HOSTS {
-            self.watch(TcpListener::bind(SocketAddr::from((host, self.port))).await?);
+        for host in &self.hosts {
+            self.watch(TcpListener::bind(SocketAddr::from((*host, self.port))).await?);
         }
         Ok(())
     }

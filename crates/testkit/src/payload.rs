@@ -126,7 +126,7 @@ fn variables(
         public("CI_COMMIT_REF_NAME", &spec.ref_name),
         public("CI_COMMIT_REF_PROTECTED", "true"),
         public("CI_SERVER_URL", &shared.url()),
-        public("CI_SERVER_HOST", "127.0.0.1"),
+        public("CI_SERVER_HOST", &shared.host().to_string()),
         public("CI_RUNNER_ID", "3"),
         json!({ "key": "CI_COMMIT_DESCRIPTION", "value": null, "public": true, "masked": false }),
     ];

@@ -16,6 +16,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri, header};
 use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
@@ -66,6 +67,8 @@ pub struct Options {
     pub token_lifetime: Option<u64>,
     /// Speak TLS, showing this.
     pub tls: Option<Certificate>,
+    /// Where the server is, besides 127.0.0.1: an address of this machine that containers reach.
+    pub host: Option<Ipv4Addr>,
 }
 
 impl Default for Options {
@@ -81,6 +84,7 @@ impl Default for Options {
             runner_restarts: false,
             token_lifetime: None,
             tls: None,
+            host: None,
         }
     }
 }
@@ -173,7 +177,12 @@ impl Shared {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("{}://127.0.0.1:{}", self.scheme(), self.port)
+        format!("{}://{}:{}", self.scheme(), self.host(), self.port)
+    }
+
+    /// Its address.
+    pub(crate) fn host(&self) -> Ipv4Addr {
+        self.options.host.unwrap_or(Ipv4Addr::LOCALHOST)
     }
 
     /// The same server under another host name.
@@ -183,7 +192,8 @@ impl Shared {
 
     /// Where git finds a project, credentials included (§4.3).
     pub(crate) fn repo_url(&self, token: &str, project: &str) -> String {
-        format!("{}://gitlab-ci-token:{token}@127.0.0.1:{}/{project}.git", self.scheme(), self.port)
+        let (scheme, host) = (self.scheme(), self.host());
+        format!("{scheme}://gitlab-ci-token:{token}@{host}:{}/{project}.git", self.port)
     }
 }
 
@@ -290,7 +300,8 @@ impl FakeGitLab {
 
     /// Starts one.
     pub async fn start_with(options: Options) -> Result<FakeGitLab, TestkitError> {
-        let (doors, porch) = Doors::open_new(options.tls).await.map_err(TestkitError::Listen)?;
+        let (doors, porch) =
+            Doors::open_new(options.tls, options.host).await.map_err(TestkitError::Listen)?;
         let mut inner = Inner {
             jobs: BTreeMap::new(),
             runners: Vec::new(),
@@ -325,7 +336,7 @@ impl FakeGitLab {
         Ok(FakeGitLab { shared, doors, http, runner_token })
     }
 
-    /// `http(s)://127.0.0.1:<port>`, the `url` of config.toml.
+    /// `http(s)://<host>:<port>`, the `url` of config.toml.
     pub fn url(&self) -> String {
         self.shared.url()
     }

@@ -1,8 +1,10 @@
-//! Ratios, side by side in one run: a local pipeline beside `bash -c` of its script, and jobs from a server beside the
-//! same git commands and `bash --login -c` run by hand. Called by `make bench` as `bench HARRIER [OTHER-RUNNER]`; the
+//! Ratios, side by side in one run: a local pipeline beside `bash -c` of its script, jobs from a server beside the
+//! same git commands and `bash --login -c` run by hand, and jobs in containers beside `docker run`. Called by `make bench` as `bench HARRIER [OTHER-RUNNER]`; the
 //! other runner is any binary with GitLab Runner's command line.
 //!
 //! Both sides of a ratio alternate, so that what else the machine does meets both.
+
+mod docker;
 
 use harrier_testkit::{FakeGitLab, JobSpec, Options, Repo, RunnerProcess, TempHome, config_toml};
 use serde_json::Value;
@@ -30,9 +32,16 @@ async fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let all = async {
-        local(harrier)?;
+        if wanted("local") {
+            local(harrier)?;
+        }
         for binary in &binaries {
-            jobs(binary).await?;
+            if wanted("shell") {
+                jobs(binary).await?;
+            }
+            if wanted("docker") {
+                docker::jobs(binary).await?;
+            }
         }
         Ok::<(), Failed>(())
     };
@@ -43,6 +52,11 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `HARRIER_BENCH` may name one part: `local`, `shell` or `docker`.
+fn wanted(part: &str) -> bool {
+    std::env::var("HARRIER_BENCH").map_or(true, |only| only.is_empty() || only == part)
 }
 
 fn median(times: &mut [Duration]) -> Duration {
