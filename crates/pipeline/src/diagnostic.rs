@@ -14,7 +14,7 @@ pub enum Severity {
 }
 
 /// A stretch of a source file. Lines and columns count from 1, columns in characters; `end_*` is exclusive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Place {
     /// Which file; see [`Sources`].
     pub file: FileId,

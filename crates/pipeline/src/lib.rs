@@ -38,6 +38,6 @@ pub use keywords::environment::{environment_slug, environment_tier};
 pub use loader::yaml_mapping;
 pub use origins::{Origin, TopLevel, Way, Written};
 pub use pipeline::*;
-pub use schedule::{Action, Event, Outcome, Scheduler};
+pub use schedule::{Action, Event, Kept, Outcome, Scheduler};
 pub use source::{FetchError, FileId, IncludeSource, SourceFile, Sources};
 pub use status::{Status, StatusSet};

@@ -4,6 +4,7 @@
 use crate::diagnostic::{Diagnostic, Place};
 use crate::origins::Written;
 use crate::source::Sources;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// What came out of a compilation.
@@ -44,7 +45,7 @@ pub enum Filtered {
 }
 
 /// A pipeline about to run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Pipeline {
     /// `workflow:name`, expanded.
     pub name: Option<String>,
@@ -102,11 +103,11 @@ impl Pipeline {
 }
 
 /// Index of a job in [`Pipeline::jobs`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobId(pub usize);
 
 /// A job of the file that the pipeline does not hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     /// Its name.
     pub name: String,
@@ -117,7 +118,7 @@ pub struct LeftOut {
 }
 
 /// `workflow:auto_cancel` (§14).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AutoCancel {
     /// What a newer commit of the ref does to this pipeline.
     pub on_new_commit: OnNewCommit,
@@ -126,7 +127,7 @@ pub struct AutoCancel {
 }
 
 /// `auto_cancel:on_new_commit`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnNewCommit {
     /// Cancel as long as no job with `interruptible: false` has started.
     #[default]
@@ -138,7 +139,7 @@ pub enum OnNewCommit {
 }
 
 /// A variable written in YAML; never a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct YamlVariable {
     /// Name.
     pub key: String,
@@ -149,7 +150,7 @@ pub struct YamlVariable {
 }
 
 /// When a job runs (§28.3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum When {
     /// When everything before it passed.
     #[default]
@@ -178,7 +179,7 @@ impl When {
 }
 
 /// `allow_failure`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AllowFailure {
     /// A failure is a failure.
     #[default]
@@ -201,7 +202,7 @@ impl AllowFailure {
 }
 
 /// One job, after inheritance, rules and `parallel`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
     /// Full name, instance suffix included (`rspec 1/3`, `test: [a, b]`).
     pub name: String,
@@ -275,7 +276,7 @@ impl Job {
 }
 
 /// The rule that decided about a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MatchedRule {
     /// Counted from 1.
     pub number: usize,
@@ -286,7 +287,7 @@ pub struct MatchedRule {
 }
 
 /// One instance of a `parallel` job (§17).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     /// Name of the job in the file.
     pub base: String,
@@ -299,7 +300,7 @@ pub struct Instance {
 }
 
 /// One entry of `needs` in this pipeline (§16).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Need {
     /// Name of the needed job.
     pub name: String,
@@ -314,7 +315,7 @@ pub struct Need {
 }
 
 /// `image` (§21).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// Reference, not expanded.
     pub name: String,
@@ -331,7 +332,7 @@ pub struct Image {
 }
 
 /// One of `services` (§21).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// The image.
     pub image: Image,
@@ -344,7 +345,7 @@ pub struct Service {
 }
 
 /// When artifacts or a cache are saved.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SaveWhen {
     /// After success.
     #[default]
@@ -367,7 +368,7 @@ impl SaveWhen {
 }
 
 /// `artifacts` (§19).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifacts {
     /// Archive name, not expanded.
     pub name: Option<String>,
@@ -392,7 +393,7 @@ pub struct Artifacts {
 }
 
 /// One of `artifacts:reports`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Type on the wire: `junit`, `dotenv`, `cobertura`, …
     pub kind: String,
@@ -401,7 +402,7 @@ pub struct Report {
 }
 
 /// One of `cache` (§20).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cache {
     /// The key.
     pub key: CacheKey,
@@ -420,7 +421,7 @@ pub struct Cache {
 }
 
 /// `cache:key`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CacheKey {
     /// A text, not expanded; default `default`.
     Text(String),
@@ -436,7 +437,7 @@ pub enum CacheKey {
 }
 
 /// `retry` (§18.1).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retry {
     /// More attempts, 0 to 2.
     pub max: u32,
@@ -447,7 +448,7 @@ pub struct Retry {
 }
 
 /// `environment` (§22), not expanded.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
     /// Name.
     pub name: String,
@@ -466,7 +467,7 @@ pub struct Environment {
 }
 
 /// `environment:action`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EnvironmentAction {
     /// Makes a deployment.
     #[default]
@@ -495,7 +496,7 @@ impl EnvironmentAction {
 }
 
 /// `release` (§24.1), not expanded.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Release {
     /// Tag to make.
     pub tag_name: String,

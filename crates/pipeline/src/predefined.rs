@@ -6,7 +6,8 @@ use crate::pipeline::Job;
 use harrier_base::Variable;
 
 /// Facts of a pipeline that exist before its jobs.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct PipelineFacts {
     /// The server.
     pub server: ServerFacts,
@@ -31,7 +32,8 @@ pub struct PipelineFacts {
 }
 
 /// The server a pipeline runs on; a local run invents one.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct ServerFacts {
     /// `https://host:port/path`, without a slash at the end.
     pub url: String,
@@ -46,7 +48,8 @@ pub struct ServerFacts {
 }
 
 /// The project.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct ProjectFacts {
     /// Number.
     pub id: i64,
@@ -67,7 +70,8 @@ pub struct ProjectFacts {
 }
 
 /// The commit and the ref.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct CommitFacts {
     /// Full hash.
     pub sha: String,
@@ -88,7 +92,8 @@ pub struct CommitFacts {
 }
 
 /// Who started a pipeline.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct UserFacts {
     /// Number.
     pub id: i64,

@@ -459,6 +459,39 @@ impl Scheduler {
     }
 }
 
+/// What a host has kept of one job, to go on later from where it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// [`Scheduler::status`]
+    pub status: Status,
+    /// [`Scheduler::failure_allowed`]
+    pub allowed: bool,
+    /// [`Scheduler::attempts`]
+    pub attempt: u32,
+}
+
+impl Scheduler {
+    /// What is to be kept of a job.
+    pub fn kept(&self, id: JobId) -> Kept {
+        Kept { status: self.status(id), allowed: self.failure_allowed(id), attempt: self.attempts(id) }
+    }
+
+    /// The machine as it was, from what was kept of each job in the pipeline's order. Jobs without an entry are as new.
+    pub fn restore(pipeline: &Pipeline, jobs: &[Kept]) -> Self {
+        let mut this = Self::new(pipeline);
+        for (index, (job, kept)) in this.jobs.iter_mut().zip(jobs).enumerate() {
+            job.status = kept.status;
+            job.allowed = kept.allowed;
+            job.attempt = kept.attempt;
+            let holds = matches!(kept.status, Status::Pending | Status::Running | Status::Canceling);
+            if let (true, Some(group)) = (holds, &job.resource_group) {
+                this.holders.insert(group.clone(), index);
+            }
+        }
+        this
+    }
+}
+
 /// Reasons that no `retry` repeats (§18.1).
 const NEVER_RETRIED: [&str; 5] = [
     "ci_quota_exceeded",

@@ -2,7 +2,7 @@
 //! files are fetched. Hosts implement [`IncludeSource`]; nothing here reads a file.
 
 /// Which file of [`Sources`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct FileId(pub(crate) u32);
 
 /// A configuration text with the name shown in messages.

@@ -38,6 +38,28 @@ impl Status {
         matches!(self, Self::Success | Self::Failed | Self::Canceled | Self::Skipped)
     }
 
+    /// Every status there is.
+    pub const ALL: [Self; 13] = [
+        Self::Created,
+        Self::WaitingForResource,
+        Self::Preparing,
+        Self::WaitingForCallback,
+        Self::Scheduled,
+        Self::Manual,
+        Self::Pending,
+        Self::Running,
+        Self::Success,
+        Self::Failed,
+        Self::Canceling,
+        Self::Canceled,
+        Self::Skipped,
+    ];
+
+    /// The status of GitLab's word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.word() == word)
+    }
+
     /// GitLab's word.
     pub fn word(self) -> &'static str {
         match self {
