@@ -140,6 +140,7 @@ impl Check {
             ulimits: self.ulimits(&m.ulimit),
             network_mtu: m.network_mtu.filter(|n| *n != 0).and_then(|n| u32::try_from(n).ok()),
             log_options: m.log_options.clone(),
+            host_dirs: Vec::new(),
         }
     }
 

@@ -129,6 +129,22 @@ pub struct DockerSpec {
     pub network_mtu: Option<u32>,
     /// `log_options`: only `env` and `labels`.
     pub log_options: BTreeMap<String, String>,
+    /// Directories of the engine's machine in the containers; no setting of `config.toml`: a local run shows its sources,
+    /// artifacts and caches this way.
+    pub host_dirs: Vec<HostDir>,
+}
+
+/// A directory of the engine's machine that must be there, unlike that of a volume.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct HostDir {
+    /// On the machine.
+    pub path: PathBuf,
+    /// In the containers.
+    pub at: PathBuf,
+    /// Containers may write there.
+    pub writable: bool,
+    /// The user's containers do not see it.
+    pub helper_only: bool,
 }
 
 /// Where the engine answers; unset parts come from the environment and from Docker's contexts.

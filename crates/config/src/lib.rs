@@ -19,7 +19,9 @@ mod system_id;
 mod table;
 
 pub use check::{check_runner, parse, parse_mirror};
-pub use docker::{ContainerLimits, Device, DockerSpec, EngineAddress, PullPolicy, ServiceSpec, Ulimit};
+pub use docker::{
+    ContainerLimits, Device, DockerSpec, EngineAddress, HostDir, PullPolicy, ServiceSpec, Ulimit,
+};
 pub use edit::{EditError, TokenFields, add_runner, remove_runners, set_token};
 pub use error::{ConfigError, Warning};
 pub use file::{load, load_warned};

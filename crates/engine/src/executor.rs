@@ -74,6 +74,18 @@ pub trait Executor: Send + Sync {
         cx: &OpenCx<'_>,
     ) -> Result<Box<dyn Session>, OpenError>;
 
+    /// Whether the place where this entry's jobs would run answers; the error says what to do. An executor whose jobs run
+    /// beside the host always says yes.
+    async fn answers(&self, _entry: &RunnerSpec) -> Result<(), OpenError> {
+        Ok(())
+    }
+
+    /// Removes all that the jobs of the state directory `state` have left, running or not, caches too. Returns how
+    /// many things there were.
+    async fn wipe(&self, _state: &Path, _entry: &RunnerSpec) -> Result<usize, SweepError> {
+        Ok(0)
+    }
+
     /// Removes what jobs that are gone have left where this entry's jobs run. A job is alive while its directory in the
     /// state directory `state` is there. Called at the start and every few minutes; an executor whose jobs
     /// leave nothing has nothing to do.

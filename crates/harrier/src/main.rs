@@ -9,7 +9,6 @@ use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 /// GitLab CI anywhere: run pipelines locally, or serve a GitLab as its runner
 #[derive(Parser)]
@@ -47,19 +46,12 @@ fn main() -> ExitCode {
         return runner_cli::main(args);
     }
     match Cli::parse_from(args).command {
-        Command::Run(run) => local_cli::run(&run, local_executor),
+        Command::Run(run) => local_cli::run(&run),
         Command::Runner { mut arguments } => {
             arguments.insert(0, "harrier runner".into());
             runner_cli::main(arguments)
         }
         Command::Doctor(doctor) => doctor_cli::main(doctor),
-    }
-}
-
-/// Where the jobs of a local run are carried out.
-fn local_executor(name: local_cli::ExecutorName) -> Arc<dyn harrier_engine::Executor> {
-    match name {
-        local_cli::ExecutorName::Shell => Arc::new(harrier_shell::ShellExecutor::new(None)),
     }
 }
 

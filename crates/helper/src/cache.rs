@@ -104,9 +104,11 @@ fn save_key(
         return Ok(());
     }
     let contents = Contents::of(selection);
+    let stood = tree::standing_above(&path).to_owned();
     put_in_place(&path, |out| contents.write(cache.format, cache.level, out))?;
     let about = serde_json::json!({ "cachekey": cache.human_key }).to_string();
     put_in_place(&path.with_file_name("metadata.json"), |out| out.write_all(about.as_bytes()))?;
+    tree::hand_over(&stood, path.parent().unwrap_or(&path))?;
     log.info(
         "No URL provided, cache will not be uploaded to shared cache server. Cache will be stored only locally.",
     );

@@ -4,7 +4,7 @@
 use crate::failure::Failure;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::Path;
 
 /// Makes a directory and its parents.
@@ -36,6 +36,31 @@ pub(crate) fn write_private(path: &Path, content: &[u8], mode: u32) -> Result<()
         .open(path)
         .map_err(Failure::io("create the file", path))?;
     file.write_all(content).map_err(Failure::io("write", path))
+}
+
+/// What root has put into a directory of another user becomes that user's, as `path`, all below it and all between
+/// the two: a local run's artifacts and caches are written by a container's root, and the user must be able to remove
+/// them. It never follows a link.
+pub(crate) fn hand_over(dir: &Path, path: &Path) -> Result<(), Failure> {
+    let Ok(owner) = fs::metadata(dir) else { return Ok(()) };
+    if owner.uid() == 0 || !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let give = |path: &Path| {
+        lchown(path, Some(owner.uid()), Some(owner.gid())).map_err(Failure::io("change the owner of", path))
+    };
+    for between in path.ancestors().skip(1).take_while(|above| *above != dir && above.starts_with(dir)) {
+        give(between)?;
+    }
+    for entry in walkdir::WalkDir::new(path).into_iter().flatten() {
+        give(entry.path())?;
+    }
+    Ok(())
+}
+
+/// The nearest directory above `path` that is there.
+pub(crate) fn standing_above(path: &Path) -> &Path {
+    path.ancestors().skip(1).find(|above| above.is_dir()).unwrap_or(Path::new("/"))
 }
 
 /// Removes a file or link; nothing there is fine.

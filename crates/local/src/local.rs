@@ -11,9 +11,10 @@ use crate::repository::{GitFacts, Repository, RepositoryError};
 use crate::selection::Chosen;
 use crate::snapshot::{self, Snapshot, SnapshotError};
 use crate::state::{State, StateError};
+use crate::ways::{Executors, PlaceError, Ways};
 use crate::work_tree::WorkTree;
 use harrier_base::Variable;
-use harrier_engine::Executor;
+use harrier_engine::SweepError;
 use harrier_pipeline::{Compiled, Context, IncludeSource, RunKind, SourceFile};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -98,6 +99,9 @@ pub enum RunError {
     /// A job could not be carried out.
     #[error(transparent)]
     Job(#[from] JobError),
+    /// Jobs cannot run where they shall.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
 }
 
 /// The repository and its compiled configuration.
@@ -189,7 +193,7 @@ impl Local {
 /// What the rim gives to a run.
 pub struct RunWith {
     /// Where jobs run.
-    pub executor: Arc<dyn Executor>,
+    pub executors: Executors,
     /// The binary that is started again as supervisor and helper.
     pub own_binary: PathBuf,
     /// For the first line of the logs.
@@ -218,8 +222,10 @@ impl Ready {
         interrupts: watch::Receiver<Interrupt>,
     ) -> Result<Ended, RunError> {
         let Self { local, state, snapshot, number } = self;
-        let RunWith { executor, own_binary, program, concurrency, events } = with;
-        one_job::clear_left(executor.as_ref(), &state, &own_binary).await?;
+        let RunWith { executors, own_binary, program, concurrency, events } = with;
+        let ways = Ways::new(&local.repository, &state, executors, &program);
+        let notice = ways.look(&chosen.pipeline).await?;
+        one_job::clear_left(&ways, &state, &own_binary).await?;
         state.forget_logs()?;
         let sha = local.facts.commit.as_ref().map_or(snapshot.sha.as_str(), |commit| commit.sha.as_str());
         let jobs = chosen.pipeline.jobs.iter();
@@ -234,14 +240,10 @@ impl Ready {
         let handing_out = Arc::new(HandingOut::new(&local, &chosen, Arc::clone(&state), snapshot, number));
         // A view that is gone has its own way of ending the run.
         let _ = events.send(Event::Started(started)).await;
-        let road = Road {
-            facts: predefined::host_facts(executor.abilities(), &program),
-            spec: predefined::runner(&state, executor.abilities()),
-            executor,
-            own_binary,
-            state: Arc::clone(&state),
-            events: events.clone(),
-        };
+        if let Some(notice) = notice {
+            let _ = events.send(Event::Notice(notice)).await;
+        }
+        let road = Road { ways, own_binary, state: Arc::clone(&state), events: events.clone() };
         let payloads: Arc<dyn Payloads> = handing_out.clone();
         let ended = Conduct::new(road, payloads, chosen, concurrency).run(interrupts).await;
         handing_out.remember()?;
@@ -250,4 +252,31 @@ impl Ready {
         let _ = events.send(Event::Ended(ended.clone())).await;
         Ok(ended)
     }
+}
+
+/// Removes all that earlier runs have left: what is in an engine first, whose things could not be found any more after. Returns
+/// the directory that is gone.
+pub async fn clean(
+    repository: &Repository,
+    state: State,
+    executors: Executors,
+    program: &Program,
+) -> Result<PathBuf, CleanError> {
+    let ways = Ways::new(repository, &state, executors, program);
+    let docker = ways.docker();
+    docker.executor.wipe(state.jobs(), &docker.spec).await?;
+    Ok(state.clean()?)
+}
+
+/// Something is still there.
+#[derive(Debug, thiserror::Error)]
+pub enum CleanError {
+    /// In the engine.
+    #[error(
+        "what the jobs of this repository have in the container engine cannot be removed, so .harrier/ stays: {0}"
+    )]
+    Engine(#[from] SweepError),
+    /// In the file system.
+    #[error(transparent)]
+    State(#[from] StateError),
 }

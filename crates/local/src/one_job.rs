@@ -3,16 +3,13 @@
 
 use crate::events::Event;
 use crate::state::{State, StateError};
+use crate::ways::Ways;
 use harrier_api::JobPayload;
 use harrier_base::{FailureReason, SystemClock};
-use harrier_config::RunnerSpec;
-use harrier_engine::{
-    Executor, JobLog, JobOutcome, JobRun, LogError, LogView, OpenCx, SessionTicket, Stop, run_job,
-};
-
+use harrier_engine::{JobLog, JobOutcome, JobRun, LogError, LogView, OpenCx, SessionTicket, Stop, run_job};
 use harrier_logpipe::Settings;
 use harrier_plan::{Facts, JobPlan, PlanError, plan_job};
-use harrier_store::{Entry, JobDir, Journal, StoreError};
+use harrier_store::{Entry, JobDir, Journal, Ledger, StoreError};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -46,11 +43,7 @@ pub enum JobError {
 /// What all jobs of a run share.
 pub struct Road {
     /// Where jobs run.
-    pub executor: Arc<dyn Executor>,
-    /// The runner that a local run stands for.
-    pub spec: RunnerSpec,
-    /// Facts of this host; the slot is put in for each job.
-    pub facts: Facts,
+    pub ways: Ways,
     /// The binary that is started again as supervisor and helper.
     pub own_binary: PathBuf,
     /// `.harrier/`
@@ -83,8 +76,9 @@ impl Road {
     /// Carries one attempt out; nothing of it runs or lies about afterwards but artifacts, cache and log.
     pub async fn carry_out(&self, attempt: Attempt) -> Result<Report, JobError> {
         let Attempt { job, payload, slot, stop } = attempt;
-        let facts = Facts { concurrent_id: slot, concurrent_project_id: slot, ..self.facts.clone() };
-        let mut plan = plan_job(&payload, &self.spec, &facts)?;
+        let way = self.ways.of(&payload).await;
+        let facts = Facts { concurrent_id: slot, concurrent_project_id: slot, ..way.facts.clone() };
+        let mut plan = plan_job(&payload, &way.spec, &facts)?;
         // A person reads along: time stamps would only be in the way.
         plan.log.timestamps = false;
         let dir = JobDir::create(self.state.jobs(), &format!("{}-local", payload.id))?;
@@ -102,7 +96,7 @@ impl Road {
         let raw_log = dir.raw_log();
         let run = JobRun {
             plan: &plan,
-            executor: self.executor.as_ref(),
+            executor: way.executor.as_ref(),
             journal: &journal,
             cx: OpenCx {
                 job_dir: dir.path(),
@@ -140,7 +134,7 @@ impl Report {
 
 /// Gives back the places of the jobs that a killed run has left. Their processes have ended with it; the executor knows
 /// what else there may be.
-pub async fn clear_left(executor: &dyn Executor, state: &State, own_binary: &Path) -> Result<(), JobError> {
+pub async fn clear_left(ways: &Ways, state: &State, own_binary: &Path) -> Result<(), JobError> {
     for dir in state.left_jobs()? {
         let raw_log = dir.raw_log();
         let cx = OpenCx { job_dir: dir.path(), raw_log: &raw_log, own_binary, die_with_parent: true };
@@ -153,12 +147,19 @@ pub async fn clear_left(executor: &dyn Executor, state: &State, own_binary: &Pat
         });
         // Without a plan or a ticket the session was never opened.
         if let (Some(plan), Some(ticket)) = (plan, ticket)
-            && let Ok(session) = executor.reopen(&plan, &ticket, &cx).await
+            && let Ok(session) = ways.of_plan(&plan).executor.reopen(&plan, &ticket, &cx).await
             && let Err(error) = session.close(CLEAR_BUDGET).await
         {
             tracing::warn!(%error, "something of a killed run is still there");
         }
         dir.remove()?;
+    }
+    // What a killed run had begun to make stands in the ledger.
+    if !Ledger::open(state.jobs())?.list()?.is_empty() {
+        let docker = ways.docker();
+        if let Err(error) = docker.executor.sweep(state.jobs(), &docker.spec).await {
+            tracing::warn!(%error, "what a killed run has left in the engine cannot be removed");
+        }
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use crate::local::Request;
 use crate::origin::Origin;
 use crate::repository::{GitFacts, Repository};
 use crate::state::State;
+use crate::ways;
 use harrier_api::JobInfo;
 use harrier_base::Secret;
 use harrier_config::{ExecutorSpec, RunnerSpec};
@@ -109,17 +110,20 @@ pub fn job_info(facts: &PipelineFacts) -> JobInfo {
 }
 
 /// The entry of `config.toml` that a local run stands for.
-pub fn runner(state: &State, abilities: &Abilities) -> RunnerSpec {
-    let executor = match abilities.name {
-        "shell" => ExecutorSpec::Shell,
-        other => ExecutorSpec::Unsupported(other.to_owned()),
+pub fn runner(state: &State, executor: ExecutorSpec) -> RunnerSpec {
+    // The token names build directories, and what is in an engine; nobody is asked for it. An engine is shared by all
+    // repositories of the machine.
+    let (token, builds_dir, cache_dir) = match executor {
+        ExecutorSpec::Docker(_) => (state.name(), None, Some(ways::caches_in_containers())),
+        ExecutorSpec::Shell | ExecutorSpec::Unsupported(_) => {
+            ("local".to_owned(), Some(state.builds()), Some(state.caches()))
+        }
     };
     RunnerSpec {
         name: "local".into(),
         url: format!("file://{}", state.artifacts().display()),
         id: None,
-        // It names build directories, nobody is asked for it.
-        token: Secret::new("local"),
+        token: Secret::new(token),
         token_obtained_at: None,
         token_expires_at: None,
         tls_ca_file: None,
@@ -134,8 +138,8 @@ pub fn runner(state: &State, abilities: &Abilities) -> RunnerSpec {
         final_update_retry_limit: 1,
         labels: BTreeMap::new(),
         executor,
-        builds_dir: Some(state.builds()),
-        cache_dir: Some(state.caches()),
+        builds_dir,
+        cache_dir,
         clone_url: None,
         environment: Vec::new(),
         shell: None,
@@ -172,8 +176,8 @@ pub fn host_facts(abilities: &Abilities, program: &Program) -> Facts {
         system_id: "local".into(),
         concurrent_id: 0,
         concurrent_project_id: 0,
-        default_builds_dir: None,
-        default_cache_dir: None,
+        default_builds_dir: abilities.own_dirs.map(|(builds, _)| builds.into()),
+        default_cache_dir: abilities.own_dirs.map(|(_, cache)| cache.into()),
         os_arch: format!("{}/{arch}", std::env::consts::OS),
         abilities: abilities.traits(),
         correlation_id: String::new(),

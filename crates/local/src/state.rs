@@ -64,13 +64,22 @@ impl State {
             StoreError::InUse { pid, .. } => StateError::Taken { pid },
             other => StateError::Store(other),
         })?;
-        Ok(Self { root, dir })
+        let state = Self { root, dir };
+        // Containers are shown these; one that the engine made would be root's.
+        private_dir(&state.artifacts())?;
+        private_dir(&state.caches())?;
+        Ok(state)
     }
 
     /// Removes everything, for `--clean`.
     pub fn clean(self) -> Result<PathBuf, StateError> {
         remove_tree(&self.root)?;
         Ok(self.root)
+    }
+
+    /// A name of the repository that no other one of this machine has; safe in names of containers.
+    pub fn name(&self) -> String {
+        digest(&self.root.to_string_lossy(), 8)
     }
 
     /// Repository the jobs get their sources from.
@@ -115,7 +124,7 @@ impl State {
         }
         if name != job {
             name.push('-');
-            name.push_str(&short_digest(job));
+            name.push_str(&digest(job, 4));
         }
         self.root.join("logs").join(format!("{name}.log"))
     }
@@ -254,9 +263,9 @@ fn single_file(dir: &Path) -> Result<Option<(PathBuf, u64)>, StateError> {
     Ok(None)
 }
 
-fn short_digest(text: &str) -> String {
+fn digest(text: &str, bytes: usize) -> String {
     use sha2::Digest;
-    sha2::Sha256::digest(text.as_bytes()).iter().take(4).map(|b| format!("{b:02x}")).collect()
+    sha2::Sha256::digest(text.as_bytes()).iter().take(bytes).map(|b| format!("{b:02x}")).collect()
 }
 
 /// Jobs' files may be read-only directories, which stop a plain removal.

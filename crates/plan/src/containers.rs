@@ -7,7 +7,7 @@ use crate::{Facts, Refusal};
 use harrier_api::{Image, JobPayload};
 use harrier_base::{FailureReason, Secret, Variables, exposed, exposed_opt, short_token};
 use harrier_config::{
-    ContainerLimits, Device, DockerSpec, EngineAddress, PullPolicy, RunnerSpec, ServiceSpec, Ulimit,
+    ContainerLimits, Device, DockerSpec, EngineAddress, HostDir, PullPolicy, RunnerSpec, ServiceSpec, Ulimit,
 };
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,9 @@ pub struct Containers {
     pub keep_umask: bool,
     /// `volume_keep`
     pub keep_anonymous_volumes: bool,
+    /// Directories of the engine's machine.
+    #[serde(default)]
+    pub host_dirs: Vec<HostDir>,
 }
 
 /// An image and how it is got and run.
@@ -323,6 +326,7 @@ pub(crate) fn containers(cx: &Cx<'_>) -> Result<Containers, Refusal> {
         native_stop: cx.flags.native_stop,
         keep_umask: cx.flags.keep_umask,
         keep_anonymous_volumes: docker.volume_keep,
+        host_dirs: docker.host_dirs.clone(),
         base_name,
     })
 }
@@ -354,7 +358,7 @@ fn build_image(cx: &Cx<'_>) -> Result<ContainerImage, Refusal> {
     let name = name.unwrap_or_else(|| default.clone());
     if name.is_empty() {
         return Err(refuse(
-            "no Docker image specified to run the build in; give the job an image, or set image in [runners.docker]"
+            "no Docker image specified to run the build in; give the job an image, or set image in [runners.docker] (`harrier run`: --image)"
                 .to_owned(),
         ));
     }
@@ -706,7 +710,8 @@ fn volumes(cx: &Cx<'_>, protected: bool) -> Result<Vec<Volume>, Refusal> {
         });
     }
     let cache = cx.cache_dir.trim_end_matches('/');
-    if !taken.contains(cache) && cache != builds {
+    let on_host = docker.host_dirs.iter().any(|dir| dir.at.as_os_str() == cache);
+    if !taken.contains(cache) && cache != builds && !on_host {
         out.push(reusable(cache));
     }
     Ok(out)

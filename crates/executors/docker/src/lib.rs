@@ -37,6 +37,7 @@ use crate::open::Shared;
 use crate::place::{Place, Ticket};
 use crate::session::{DockerSession, random_word};
 use crate::settings::{Owner, read_profiles};
+use crate::sweep::Leave;
 use crate::words::Words;
 use async_trait::async_trait;
 use harrier_base::FailureReason;
@@ -49,6 +50,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::{Mutex, oneshot, watch};
 
+/// Name of the file with the random name of a state directory.
+const OWNER_FILE: &str = "owner";
 /// First API that takes a MAC address for each network.
 const MAC_ADDRESS_API: (usize, usize) = (1, 44);
 
@@ -100,11 +103,16 @@ impl DockerExecutor {
     }
 
     /// Returns how many things were removed; what could not be removed is an error that says why.
-    async fn sweep_engine(&self, state: &Path, address: &EngineAddress) -> Result<usize, SweepError> {
+    async fn clear_engine(
+        &self,
+        state: &Path,
+        address: &EngineAddress,
+        leave: Leave,
+    ) -> Result<usize, SweepError> {
         let failed = |error: DockerError| SweepError { message: error.to_string() };
         let engine = self.engine(address).await.map_err(failed)?;
         let owner = owner_of(state).map_err(failed)?;
-        let swept = sweep::sweep(&engine, state, &owner).await.map_err(failed)?;
+        let swept = sweep::sweep(&engine, state, &owner, leave).await.map_err(failed)?;
         if swept.failed.is_empty() {
             Ok(swept.removed)
         } else {
@@ -170,7 +178,7 @@ fn state_of(job_dir: &Path) -> PathBuf {
 
 /// The random name of a state directory in labels: two runners may share an engine, even with equal paths.
 fn owner_of(state: &Path) -> Result<String, DockerError> {
-    let path = state.join("owner");
+    let path = state.join(OWNER_FILE);
     let failed = |error: std::io::Error| {
         DockerError::Lost(format!("{} cannot be used: {error}; check the state directory", path.display()))
     };
@@ -182,7 +190,7 @@ fn owner_of(state: &Path) -> Result<String, DockerError> {
             Err(error) => return Err(failed(error)),
         }
         let name = format!("{}{}", random_word()?, random_word()?);
-        let draft = state.join(format!("owner.{name}"));
+        let draft = state.join(format!("{OWNER_FILE}.{name}"));
         let mut file = std::fs::File::create(&draft).map_err(failed)?;
         file.write_all(name.as_bytes()).map_err(failed)?;
         // Whoever is first has named it.
@@ -251,9 +259,28 @@ impl Executor for DockerExecutor {
         Ok(Box::new(DockerSession::reopened(Arc::new(place))))
     }
 
+    async fn answers(&self, entry: &RunnerSpec) -> Result<(), OpenError> {
+        match &entry.executor {
+            ExecutorSpec::Docker(docker) => Ok(self.engine(&docker.connection).await.map(drop)?),
+            ExecutorSpec::Shell | ExecutorSpec::Unsupported(_) => Ok(()),
+        }
+    }
+
+    async fn wipe(&self, state: &Path, entry: &RunnerSpec) -> Result<usize, SweepError> {
+        match &entry.executor {
+            // Whoever has never had a job there has no name in the engine.
+            ExecutorSpec::Docker(docker) if state.join(OWNER_FILE).exists() => {
+                self.clear_engine(state, &docker.connection, Leave::Nothing).await
+            }
+            ExecutorSpec::Docker(_) | ExecutorSpec::Shell | ExecutorSpec::Unsupported(_) => Ok(0),
+        }
+    }
+
     async fn sweep(&self, state: &Path, entry: &RunnerSpec) -> Result<usize, SweepError> {
         match &entry.executor {
-            ExecutorSpec::Docker(docker) => self.sweep_engine(state, &docker.connection).await,
+            ExecutorSpec::Docker(docker) => {
+                self.clear_engine(state, &docker.connection, Leave::LiveJobsAndCaches).await
+            }
             ExecutorSpec::Shell | ExecutorSpec::Unsupported(_) => Ok(0),
         }
     }

@@ -5,7 +5,8 @@
 
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, DeviceRequest, EndpointSettings, HostConfig, HostConfigIsolationEnum,
-    HostConfigLogConfig, NetworkingConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    HostConfigLogConfig, Mount, MountType, NetworkingConfig, ResourcesUlimits, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 use harrier_plan::{Containers, HostSettings, JobPlan, LABEL_PREFIX, Network};
 use std::collections::{BTreeMap, HashMap};
@@ -202,6 +203,7 @@ fn host_config(containers: &Containers, settings: &HostSettings, it: &Particular
         privileged: it.privileged.then_some(true),
         init: it.init.then_some(true),
         binds: some(&it.binds),
+        mounts: Some(mounts(containers, it.kind)),
         network_mode: network_mode(&containers.network),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::NO),
@@ -214,6 +216,19 @@ fn host_config(containers: &Containers, settings: &HostSettings, it: &Particular
         }),
         ..HostConfig::default()
     }
+}
+
+/// As mounts, because a bind would make a directory that is not there.
+fn mounts(containers: &Containers, kind: Kind) -> Vec<Mount> {
+    let seen = containers.host_dirs.iter().filter(|dir| kind == Kind::Helper || !dir.helper_only);
+    seen.map(|dir| Mount {
+        typ: Some(MountType::BIND),
+        source: Some(dir.path.display().to_string()),
+        target: Some(dir.at.display().to_string()),
+        read_only: Some(!dir.writable),
+        ..Mount::default()
+    })
+    .collect()
 }
 
 fn isolation(text: &str) -> Option<HostConfigIsolationEnum> {

@@ -21,15 +21,33 @@ pub(crate) struct Swept {
     pub failed: Vec<String>,
 }
 
+/// What a sweep does not touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leave {
+    /// The things of jobs that are alive, and caches.
+    LiveJobsAndCaches,
+    /// Nothing of this state directory is left.
+    Nothing,
+}
+
 /// Sweeps one engine for the jobs of the state directory at `state`, whose name in labels is `owner`.
-pub(crate) async fn sweep(engine: &Engine, state: &Path, owner: &str) -> Result<Swept, DockerError> {
+pub(crate) async fn sweep(
+    engine: &Engine,
+    state: &Path,
+    owner: &str,
+    leave: Leave,
+) -> Result<Swept, DockerError> {
     let ledger = Ledger::open(state)?;
-    let alive = |job: &str| state.join("jobs").join(job).is_dir();
+    let alive = |job: &str| leave == Leave::LiveJobsAndCaches && state.join("jobs").join(job).is_dir();
     let filters: HashMap<String, Vec<String>> =
         [("label".to_owned(), vec![format!("{OWNER_LABEL}={owner}")])].into();
     let failed = |doing: &'static str| DockerError::engine(&engine.address, doing);
     let orphan = |labels: Option<HashMap<String, String>>| {
-        labels.and_then(|labels| labels.get(JOB_LABEL).cloned()).is_some_and(|job| !alive(&job))
+        match labels.and_then(|labels| labels.get(JOB_LABEL).cloned()) {
+            Some(job) => !alive(&job),
+            // A cache.
+            None => leave == Leave::Nothing,
+        }
     };
 
     let mut things: BTreeSet<(&'static str, String)> = BTreeSet::new();

@@ -57,9 +57,12 @@ pub struct RunArgs {
     #[arg(long, short = 'j', value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub concurrency: Option<u32>,
 
-    /// Where jobs run
-    #[arg(long, value_enum, default_value = "shell")]
-    pub executor: ExecutorName,
+    /// Where jobs run [default: docker for jobs with an image, if an engine answers; shell for the others]
+    #[arg(long, value_enum)]
+    pub executor: Option<ExecutorName>,
+
+    #[command(flatten)]
+    pub docker: DockerArgs,
 
     /// Only list the jobs of the pipeline
     #[arg(long, conflicts_with_all = ["dry_run", "clean"])]
@@ -87,4 +90,43 @@ pub struct RunArgs {
 pub enum ExecutorName {
     /// A shell on this machine
     Shell,
+    /// Containers of a Docker Engine
+    Docker,
+}
+
+/// How containers are made.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Jobs in containers")]
+pub struct DockerArgs {
+    /// Image of jobs that name none, with --executor docker
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
+
+    /// When to pull images that say nothing about it
+    #[arg(long, value_enum, value_name = "POLICY", default_value = "if-not-present")]
+    pub pull_policy: Pull,
+
+    /// Containers of jobs and services have all rights on this machine, as Docker-in-Docker needs
+    #[arg(long)]
+    pub privileged: bool,
+
+    /// A volume for every container, as /PATH or SOURCE:/PATH[:OPTIONS]; may be given several times
+    #[arg(long, value_name = "VOLUME")]
+    pub docker_volumes: Vec<String>,
+
+    /// Network of the containers, e.g. host
+    #[arg(long, value_name = "NETWORK")]
+    pub docker_network_mode: Option<String>,
+}
+
+/// `pull_policy`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Pull {
+    /// Each time
+    Always,
+    /// Unless the engine has it
+    #[default]
+    IfNotPresent,
+    /// Not at all
+    Never,
 }

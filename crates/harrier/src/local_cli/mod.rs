@@ -2,16 +2,16 @@
 //! pipeline or a job.
 
 mod args;
+mod executors;
 mod listing;
 mod view;
 mod words;
 
-pub use args::{ExecutorName, RunArgs};
+pub use args::RunArgs;
 
-use harrier_engine::Executor;
 use harrier_local::{
-    Ended, Event, Interrupt, Local, PipelineStatus, PrepareError, Program, Request, RunError, RunWith,
-    Selection, SelectionError, State, VariablesError,
+    Ended, Event, Interrupt, Local, PipelineStatus, PlaceError, PrepareError, Program, Request, RunError,
+    RunWith, Selection, SelectionError, State, VariablesError,
 };
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -40,15 +40,19 @@ impl Failed {
     }
 }
 
-/// Runs the command. `executor` makes the executor of that name.
-pub fn run(args: &RunArgs, executor: impl Fn(ExecutorName) -> Arc<dyn Executor>) -> ExitCode {
+/// Runs the command.
+pub fn run(args: &RunArgs) -> ExitCode {
     let result = if args.clean {
-        clean()
+        clean(args)
     } else if args.list || args.dry_run {
         show(args)
     } else {
-        carry_out(args, executor(args.executor))
+        carry_out(args)
     };
+    exit(result)
+}
+
+fn exit(result: Result<u8, Failed>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(failed) => {
@@ -64,7 +68,7 @@ pub fn run(args: &RunArgs, executor: impl Fn(ExecutorName) -> Arc<dyn Executor>)
     }
 }
 
-fn clean() -> Result<u8, Failed> {
+fn clean(args: &RunArgs) -> Result<u8, Failed> {
     let here = here()?;
     let repository = harrier_local::Repository::discover(&here).map_err(|e| Failed::Usage(e.to_string()))?;
     if !repository.root.join(".harrier").exists() {
@@ -72,7 +76,10 @@ fn clean() -> Result<u8, Failed> {
         return Ok(0);
     }
     let state = State::open(&repository.root).map_err(|e| Failed::Internal(e.to_string()))?;
-    let removed = state.clean().map_err(|e| Failed::Internal(e.to_string()))?;
+    let executors = executors::of(args)?;
+    let removed = runtime()?
+        .block_on(harrier_local::clean(&repository, state, executors, &program()))
+        .map_err(|e| Failed::Internal(e.to_string()))?;
     println!("Removed {}", removed.display());
     Ok(0)
 }
@@ -100,7 +107,8 @@ fn show(args: &RunArgs) -> Result<u8, Failed> {
     Ok(0)
 }
 
-fn carry_out(args: &RunArgs, executor: Arc<dyn Executor>) -> Result<u8, Failed> {
+fn carry_out(args: &RunArgs) -> Result<u8, Failed> {
+    let executors = executors::of(args)?;
     let request = request(args)?;
     let own_binary = std::env::current_exe()
         .map_err(|why| Failed::Internal(format!("the path of this program cannot be found: {why}")))?;
@@ -111,16 +119,7 @@ fn carry_out(args: &RunArgs, executor: Arc<dyn Executor>) -> Result<u8, Failed> 
         harrier_local::choose(pipeline, &selection(args)).map_err(|e| of_selection(e, &ready.local))?;
     let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
     let concurrency = args.concurrency.unwrap_or(cores);
-    let program = Program {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        revision: option_env!("HARRIER_REVISION").unwrap_or("harrier").to_owned(),
-    };
-
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|why| Failed::Internal(format!("the tasks of this run cannot be started: {why}")))?;
+    let runtime = runtime()?;
     let (events, received) = mpsc::channel(256);
     let (pull, interrupts) = watch::channel(Interrupt::No);
     let pull = Arc::new(pull);
@@ -138,7 +137,7 @@ fn carry_out(args: &RunArgs, executor: Arc<dyn Executor>) -> Result<u8, Failed> 
                 }
             }
         });
-        let with = RunWith { executor, own_binary, program, concurrency, events };
+        let with = RunWith { executors, own_binary, program: program(), concurrency, events };
         let ended = ready.run(chosen, with, interrupts).await;
         signals.abort();
         // The thread ends with the last event; a panic in it has been printed.
@@ -153,8 +152,26 @@ fn carry_out(args: &RunArgs, executor: Arc<dyn Executor>) -> Result<u8, Failed> 
             | PipelineStatus::Skipped => 0,
             PipelineStatus::Failed | PipelineStatus::Canceled => 1,
         }),
-        Err(error) => Err(Failed::Internal(error.to_string())),
+        Err(error @ RunError::Place(PlaceError::NoImage { .. })) => Err(Failed::Usage(error.to_string())),
+        Err(error @ (RunError::Place(PlaceError::NoEngine(_)) | RunError::State(_) | RunError::Job(_))) => {
+            Err(Failed::Internal(error.to_string()))
+        }
     }
+}
+
+fn program() -> Program {
+    Program {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        revision: option_env!("HARRIER_REVISION").unwrap_or("harrier").to_owned(),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failed> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|why| Failed::Internal(format!("the tasks of this run cannot be started: {why}")))
 }
 
 fn here() -> Result<std::path::PathBuf, Failed> {

@@ -81,6 +81,7 @@ pub(super) fn keep(
     let text = serde_json::json!(meta).to_string();
     put_in_place(&staging.join("meta.json"), |out| out.write_all(text.as_bytes()))?;
     tree::remove(&dir)?;
+    tree::hand_over(root, &staging)?;
     std::fs::rename(&staging, &dir).map_err(Failure::io("put the artifact into", &dir))
 }
 
