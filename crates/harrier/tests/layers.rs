@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
 
 /// Each crate and its layer. A new crate needs a line here and in `ARCHITECTURE.md`.
-const LAYERS: [(&str, Layer); 18] = [
+const LAYERS: [(&str, Layer); 19] = [
     ("harrier-base", Layer::Words),
     ("harrier-api", Layer::Words),
     ("harrier-yaml-events", Layer::Words),
@@ -13,6 +13,7 @@ const LAYERS: [(&str, Layer); 18] = [
     ("harrier-plan", Layer::Logic),
     ("harrier-logpipe", Layer::Logic),
     ("harrier-pipeline", Layer::Logic),
+    ("harrier-pages", Layer::Logic),
     ("harrier-process", Layer::Deeds),
     ("harrier-store", Layer::Deeds),
     ("harrier-client", Layer::Deeds),
@@ -40,9 +41,10 @@ enum Layer {
 
 /// The few edges within one layer: secrets on the wire, a runner's settings in a plan, artifacts over HTTP, and the raw
 /// log that the supervisor writes.
-const SIDEWAYS: [(&str, &str); 4] = [
+const SIDEWAYS: [(&str, &str); 5] = [
     ("harrier-api", "harrier-base"),
     ("harrier-plan", "harrier-config"),
+    ("harrier-pages", "harrier-pipeline"),
     ("harrier-helper", "harrier-client"),
     ("harrier-process", "harrier-store"),
 ];

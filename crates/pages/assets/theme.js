@@ -1,0 +1,6 @@
+// Before the first paint: the reader's choice of light or dark, if there is one.
+"use strict";
+{
+  const chosen = localStorage.getItem("theme");
+  if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
+}

@@ -1,0 +1,116 @@
+//! Charts of a project: how long its pipelines took and how many passed, as SVG that needs no script.
+
+use crate::frame::Page;
+use crate::status;
+use crate::time::duration;
+use harrier_pipeline::Status;
+use maud::{Markup, html};
+
+/// One pipeline that ended.
+#[derive(Clone, Debug)]
+pub struct PipelinePoint {
+    /// Its id.
+    pub id: i64,
+    /// How it ended.
+    pub status: Status,
+    /// Milliseconds.
+    pub duration: i64,
+}
+
+/// One day.
+#[derive(Clone, Debug)]
+pub struct Day {
+    /// `2026-11-25`.
+    pub date: String,
+    /// Pipelines that passed.
+    pub passed: u64,
+    /// Pipelines that failed.
+    pub failed: u64,
+    /// All others.
+    pub other: u64,
+}
+
+/// The charts of a project.
+#[derive(Clone, Debug)]
+pub struct ChartsPage {
+    /// `group/name`.
+    pub project: String,
+    /// Oldest first.
+    pub pipelines: Vec<PipelinePoint>,
+    /// Oldest first.
+    pub days: Vec<Day>,
+}
+
+/// Durations and success over time.
+pub fn charts_page(page: &Page, charts: &ChartsPage) -> String {
+    let t = page.t();
+    let mut times: Vec<i64> = charts.pipelines.iter().map(|p| p.duration).collect();
+    times.sort_unstable();
+    let passed = charts.pipelines.iter().filter(|p| p.status == Status::Success).count();
+    page.whole(
+        t.charts,
+        &html! {
+            h1 { (t.charts) }
+            @if charts.pipelines.is_empty() { p.quiet { (t.no_pipelines) } } @else {
+                dl.facts {
+                    dt { (t.total) } dd { (charts.pipelines.len()) }
+                    dt { (t.success_rate) } dd { (passed * 100 / charts.pipelines.len()) " %" }
+                    dt { (t.median) } dd { (duration(times.get(times.len() / 2).copied())) }
+                    dt { (t.slowest) } dd { (duration(times.last().copied())) }
+                }
+                h2 { (t.durations_chart) }
+                div.scroll { (durations(page, charts)) }
+                h2 { (t.success_chart) }
+                div.scroll { (days(page, &charts.days)) }
+            }
+        },
+    )
+}
+
+const TALL: f64 = 160.0;
+
+fn durations(page: &Page, charts: &ChartsPage) -> Markup {
+    let t = page.t();
+    let most = charts.pipelines.iter().map(|p| p.duration).max().unwrap_or(1).max(1) as f64;
+    let bar = 10;
+    html! {
+        svg.chart xmlns="http://www.w3.org/2000/svg" width=(charts.pipelines.len() * (bar + 2) + 60) height="190" role="img" aria-label=(t.durations_chart) {
+            text x="0" y="12" { (duration(Some(most as i64))) }
+            text x="0" y=(TALL + 20.0) { "0" }
+            @for (index, pipeline) in charts.pipelines.iter().enumerate() {
+                @let look = status::look(Some(pipeline.status), false, t);
+                @let tall = (pipeline.duration.max(0) as f64 / most * TALL).max(2.0);
+                a href=(format!("/{}/-/pipelines/{}", charts.project, pipeline.id)) {
+                    rect.(look.class) x=(60 + index * (bar + 2)) y=(format!("{:.1}", TALL + 20.0 - tall)) width=(bar) height=(format!("{tall:.1}")) {
+                        title { "#" (pipeline.id) " " (look.word) " " (duration(Some(pipeline.duration))) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn days(page: &Page, days: &[Day]) -> Markup {
+    let t = page.t();
+    let most = days.iter().map(|d| d.passed + d.failed + d.other).max().unwrap_or(1).max(1) as f64;
+    let bar = 24;
+    html! {
+        svg.chart xmlns="http://www.w3.org/2000/svg" width=(days.len() * (bar + 4) + 60) height="200" role="img" aria-label=(t.success_chart) {
+            text x="0" y="12" { (most as u64) }
+            @for (index, day) in days.iter().enumerate() {
+                @let x = 60 + index * (bar + 4);
+                @let parts = [(day.passed, "good", t.passed), (day.failed, "bad", t.failed), (day.other, "off", t.state_canceled)];
+                @let tall = |count: u64| count as f64 / most * TALL;
+                @for (number, (count, class, word)) in parts.iter().enumerate() {
+                    @if *count > 0 {
+                        @let below: f64 = parts[..number].iter().map(|(count, ..)| tall(*count)).sum();
+                        rect.(class) x=(x) y=(format!("{:.1}", TALL + 20.0 - below - tall(*count))) width=(bar) height=(format!("{:.1}", tall(*count))) {
+                            title { (day.date) ": " (count) " " (word) }
+                        }
+                    }
+                }
+                text.small x=(x) y=(TALL + 34.0) { (day.date.get(8..).unwrap_or_default()) }
+            }
+        }
+    }
+}

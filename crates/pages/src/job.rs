@@ -1,0 +1,281 @@
+//! A job: what it is, why it is where it is, and its log.
+
+use crate::form;
+use crate::frame::Page;
+use crate::log::{Line, Scanner};
+use crate::pipelines::short;
+use crate::status;
+use crate::texts::Language;
+use crate::time::{ago, duration};
+use harrier_pipeline::Status;
+use maud::{Markup, html};
+
+/// What the viewer may do to a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JobPermissions {
+    /// Start it: it is manual or delayed.
+    pub play: bool,
+    /// Run it again.
+    pub retry: bool,
+    /// Cancel it.
+    pub cancel: bool,
+    /// Cancel it at once: it is being cancelled.
+    pub force_cancel: bool,
+    /// Erase its log and artifacts.
+    pub erase: bool,
+}
+
+/// Why a job waits, was skipped or failed. Said by the evaluator that decided, told here in the reader's language.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// No runner that is online may take it; the tags that none of them has.
+    NoRunnerHasTags(Vec<String>),
+    /// It has no tags and no online runner takes such jobs.
+    NoRunnerTakesUntagged,
+    /// No runner is online.
+    NoRunnerOnline,
+    /// Runners that could take it are paused.
+    RunnersPaused,
+    /// Its ref is not protected, the runners that have its tags only take protected ones.
+    OnlyProtectedRefs,
+    /// Runners are there and busy.
+    RunnersBusy,
+    /// Another job holds its resource group.
+    ResourceGroup(String),
+    /// It waits for these jobs.
+    WaitsFor(Vec<String>),
+    /// A job before it failed.
+    EarlierFailed(Vec<String>),
+    /// It starts by itself at this time (milliseconds).
+    DelayedUntil(i64),
+    /// It waits for a person.
+    NeedsAPerson,
+    /// Of the failure, in words (`runner-api.md` §14.1).
+    Failed(String),
+}
+
+impl Why {
+    /// In words.
+    pub fn text(&self, language: Language) -> String {
+        let list = |names: &[String]| names.join(", ");
+        match (language, self) {
+            (Language::English, Self::NoRunnerHasTags(tags)) => {
+                format!("no online runner has tag {}", quoted(tags))
+            }
+            (Language::Chinese, Self::NoRunnerHasTags(tags)) => {
+                format!("没有在线运行器带有标签 {}", quoted(tags))
+            }
+            (Language::English, Self::NoRunnerTakesUntagged) => {
+                "no online runner takes jobs without tags".into()
+            }
+            (Language::Chinese, Self::NoRunnerTakesUntagged) => "没有在线运行器接受无标签作业".into(),
+            (Language::English, Self::NoRunnerOnline) => "no runner is online".into(),
+            (Language::Chinese, Self::NoRunnerOnline) => "没有在线的运行器".into(),
+            (Language::English, Self::RunnersPaused) => "the runners that could take it are paused".into(),
+            (Language::Chinese, Self::RunnersPaused) => "可用的运行器已暂停".into(),
+            (Language::English, Self::OnlyProtectedRefs) => {
+                "its ref is not protected, and the matching runners take protected refs only".into()
+            }
+            (Language::Chinese, Self::OnlyProtectedRefs) => {
+                "该引用不受保护，而匹配的运行器只接受受保护的引用".into()
+            }
+            (Language::English, Self::RunnersBusy) => "waits for a free runner".into(),
+            (Language::Chinese, Self::RunnersBusy) => "等待空闲的运行器".into(),
+            (Language::English, Self::ResourceGroup(group)) => {
+                format!("another job uses the resource group {group}")
+            }
+            (Language::Chinese, Self::ResourceGroup(group)) => format!("资源组 {group} 正被其他作业占用"),
+            (Language::English, Self::WaitsFor(jobs)) => format!("waits for {}", list(jobs)),
+            (Language::Chinese, Self::WaitsFor(jobs)) => format!("等待 {}", list(jobs)),
+            (Language::English, Self::EarlierFailed(jobs)) => {
+                format!("skipped, because {} did not pass", list(jobs))
+            }
+            (Language::Chinese, Self::EarlierFailed(jobs)) => format!("已跳过，因为 {} 未通过", list(jobs)),
+            (Language::English, Self::DelayedUntil(at)) => format!("starts at {}", crate::time::iso(*at)),
+            (Language::Chinese, Self::DelayedUntil(at)) => format!("将于 {} 开始", crate::time::iso(*at)),
+            (Language::English, Self::NeedsAPerson) => "waits until somebody runs it".into(),
+            (Language::Chinese, Self::NeedsAPerson) => "等待手动运行".into(),
+            (_, Self::Failed(text)) => text.clone(),
+        }
+    }
+}
+
+fn quoted(tags: &[String]) -> String {
+    tags.iter().map(|tag| format!("`{tag}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// One job.
+#[derive(Clone, Debug)]
+pub struct JobPage {
+    /// `group/name`.
+    pub project: String,
+    /// Its id.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// Its stage.
+    pub stage: String,
+    /// Its status.
+    pub status: Status,
+    /// A failure is allowed.
+    pub allowed: bool,
+    /// Why it waits, was skipped or failed.
+    pub why: Option<Why>,
+    /// Its pipeline.
+    pub pipeline: i64,
+    /// Branch or tag.
+    pub git_ref: String,
+    /// The whole commit id.
+    pub sha: String,
+    /// Who started it.
+    pub user: Option<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// `#3 (abcd1234) description`.
+    pub runner: Option<String>,
+    /// Milliseconds.
+    pub created: i64,
+    /// Milliseconds.
+    pub started: Option<i64>,
+    /// Milliseconds.
+    pub finished: Option<i64>,
+    /// Milliseconds it waited for a runner.
+    pub queued: Option<i64>,
+    /// Milliseconds it ran.
+    pub duration: Option<i64>,
+    /// Milliseconds it may run.
+    pub timeout: Option<i64>,
+    /// Of the script.
+    pub exit_code: Option<i64>,
+    /// Per cent.
+    pub coverage: Option<f64>,
+    /// Its environment.
+    pub environment: Option<String>,
+    /// Jobs it needs, with their ids where they exist.
+    pub needs: Vec<(String, Option<i64>)>,
+    /// Other runs of the job with this name in its pipeline, newest first.
+    pub attempts: Vec<(i64, Status)>,
+    /// Whether there is an archive to browse.
+    pub artifacts: bool,
+    /// Until when (milliseconds); `None`: for good.
+    pub artifacts_expire: Option<i64>,
+    /// The log and the artifacts were erased.
+    pub erased: bool,
+    /// What the viewer may do.
+    pub may: JobPermissions,
+    /// The log ends here: nothing will be added.
+    pub log_complete: bool,
+}
+
+/// The page of a job with its log so far.
+pub fn job_page(page: &Page, job: &JobPage, log: &Scanner) -> String {
+    let t = page.t();
+    let at = format!("/{}/-/jobs/{}", job.project, job.id);
+    let lines = log.lines(0);
+    page.whole(&format!("{} ({})", job.name, job.id), &html! {
+        div #job data-live {
+            div.headline {
+                h1 { (status::badge(Some(job.status), job.allowed && job.status == Status::Failed, t)) " " (job.name) }
+                @if job.may.play { (form::button(page, &format!("{at}/play"), t.play, "")) }
+                @if job.may.retry { (form::button(page, &format!("{at}/retry"), t.retry, "")) }
+                @if job.may.cancel { (form::button(page, &format!("{at}/cancel"), t.cancel, "danger")) }
+                @if job.may.force_cancel { (form::button(page, &format!("{at}/cancel?force=true"), t.force_cancel, "danger")) }
+                @if job.may.erase { (form::button(page, &format!("{at}/erase"), t.erase, "danger")) }
+            }
+            @if let Some(why) = &job.why { p.why { (why.text(page.language)) } }
+            (facts(page, job, &at))
+        }
+        section.log aria-label=(t.log) {
+            div.bar {
+                input type="search" data-log-search placeholder=(t.search_log) aria-label=(t.search_log);
+                button type="button" data-log-previous title=(t.previous_match) aria-label=(t.previous_match) { "↑" }
+                button type="button" data-log-next title=(t.next_match) aria-label=(t.next_match) { "↓" }
+                output data-log-found {}
+                span.grow {}
+                button type="button" data-log-fold { (t.fold_all) }
+                button type="button" data-log-unfold { (t.unfold_all) }
+                button type="button" data-log-times aria-pressed="false" { (t.time_stamps) }
+                button type="button" data-log-follow aria-pressed=(if job.log_complete { "false" } else { "true" }) { (t.follow) }
+                button type="button" data-log-top title=(t.to_top) aria-label=(t.to_top) { "⤒" }
+                button type="button" data-log-bottom title=(t.to_bottom) aria-label=(t.to_bottom) { "⤓" }
+                a.button href=(format!("{at}/raw")) { (t.raw_log) }
+            }
+            @if job.erased { p.quiet { (t.log_erased) } }
+            @else if lines.is_empty() { p.quiet data-log-empty { (t.no_log_yet) } }
+            div.lines #log role="log" tabindex="0" aria-label=(t.log)
+                data-log=(format!("{at}/log")) data-lines=(log.settled()) data-complete=(job.log_complete) {
+                (rows(&lines, 0, log))
+            }
+        }
+    })
+}
+
+fn facts(page: &Page, job: &JobPage, at: &str) -> Markup {
+    let t = page.t();
+    html! {
+        dl.facts {
+            dt { (t.pipeline) } dd { a href=(format!("/{}/-/pipelines/{}", job.project, job.pipeline)) { "#" (job.pipeline) } " " span.ref { (job.git_ref) } " " code title=(job.sha) { (short(&job.sha)) } }
+            dt { (t.stage) } dd { (job.stage) }
+            @if let Some(user) = &job.user { dt { (t.started_by) } dd { (user) } }
+            dt { (t.created) } dd { (ago(Some(job.created), page.now, t)) }
+            @if job.started.is_some() { dt { (t.started) } dd { (ago(job.started, page.now, t)) } }
+            @if job.finished.is_some() { dt { (t.finished) } dd { (ago(job.finished, page.now, t)) } }
+            @if job.duration.is_some() { dt { (t.duration) } dd { (duration(job.duration)) } }
+            @if job.queued.is_some() { dt { (t.queued) } dd { (duration(job.queued)) } }
+            @if job.timeout.is_some() { dt { (t.timeout) } dd { (duration(job.timeout)) } }
+            @if let Some(runner) = &job.runner { dt { (t.runner) } dd { (runner) } }
+            @if !job.tags.is_empty() { dt { (t.tags) } dd { @for tag in &job.tags { span.tag { (tag) } " " } } }
+            @if let Some(code) = job.exit_code { dt { (t.exit_code) } dd { (code) } }
+            @if let Some(coverage) = job.coverage { dt { (t.coverage) } dd { (format!("{coverage:.2} %")) } }
+            @if let Some(environment) = &job.environment { dt { (t.environment) } dd { (environment) } }
+            @if job.allowed { dt { (t.failure) } dd { (t.allowed_to_fail) } }
+            @if !job.needs.is_empty() { dt { (t.needs) } dd { @for (name, id) in &job.needs {
+                @match id {
+                    Some(id) => a href=(format!("/{}/-/jobs/{id}", job.project)) { (name) },
+                    None => span { (name) },
+                } " "
+            } } }
+            @if !job.attempts.is_empty() { dt { (t.attempt) } dd { @for (id, state) in &job.attempts {
+                a href=(format!("/{}/-/jobs/{id}", job.project)) { (status::sign(Some(*state), false, t)) " #" (id) } " "
+            } } }
+            @if job.artifacts { dt { (t.artifacts) } dd {
+                a href=(format!("{at}/artifacts/browse")) { (t.browse) } " "
+                a href=(format!("{at}/artifacts/download")) { (t.download) } " "
+                span.quiet { (t.expire) " " @match job.artifacts_expire {
+                    Some(at) if at <= page.now => (t.expired),
+                    Some(_) => (ago(job.artifacts_expire, page.now, t)),
+                    None => (t.forever),
+                } }
+            } }
+        }
+    }
+}
+
+/// The rows from `first` on, as the script asks for them while the log grows.
+pub fn log_lines(log: &Scanner, first: usize) -> String {
+    rows(&log.lines(first), first, log).into_string()
+}
+
+/// Rows as HTML: `data-in` are the sections a row folds with, `data-section` the one whose header it is.
+fn rows(lines: &[Line], first: usize, log: &Scanner) -> Markup {
+    html! {
+        @for (index, line) in lines.iter().enumerate() {
+            @let number = first + index + 1;
+            @let inside = line.inside.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            @let section = line.opens.and_then(|index| log.sections().get(index));
+            div.l.e[line.error].h[section.is_some()] id=(format!("L{number}"))
+                data-in=[(!inside.is_empty()).then_some(inside)]
+                data-section=[line.opens] data-collapsed=[section.filter(|s| s.collapsed).map(|_| "1")] {
+                a.n href=(format!("#L{number}")) { (number) }
+                @if let Some(time) = &line.time { span.t { (time) } }
+                @if let Some(section) = section {
+                    button.fold type="button" aria-expanded="true" aria-label=(section.name) { "▾" }
+                }
+                span.x { (maud::PreEscaped(&line.html)) }
+                @if let Some(section) = section {
+                    span.d { @if let Some(ended) = section.ended { (duration(Some((ended - section.started) * 1000))) } }
+                }
+            }
+        }
+    }
+}

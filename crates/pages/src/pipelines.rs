@@ -1,0 +1,346 @@
+//! Pipelines: the list, one with its jobs, and the form that runs a new one.
+
+use crate::form;
+use crate::frame::{Page, address_part};
+use crate::graph::{GraphJob, GraphOrder, graph};
+use crate::status;
+use crate::time::{ago, duration};
+use harrier_pipeline::Status;
+use maud::{Markup, html};
+
+/// One pipeline of a list.
+#[derive(Clone, Debug)]
+pub struct PipelineRow {
+    /// Its id.
+    pub id: i64,
+    /// Its status.
+    pub status: Status,
+    /// It passed with warnings.
+    pub warning: bool,
+    /// `workflow:name`, or the title of the commit.
+    pub title: String,
+    /// Branch or tag.
+    pub git_ref: String,
+    /// The whole commit id.
+    pub sha: String,
+    /// `push`, `schedule`, …
+    pub source: String,
+    /// Who started it.
+    pub user: Option<String>,
+    /// Milliseconds.
+    pub created: i64,
+    /// Milliseconds of work, if it ended or runs.
+    pub duration: Option<i64>,
+    /// Status of each stage, in order.
+    pub stages: Vec<(String, Status, bool)>,
+}
+
+/// The list of a project.
+#[derive(Clone, Debug)]
+pub struct PipelinesPage {
+    /// `group/name`.
+    pub project: String,
+    /// Newest first.
+    pub rows: Vec<PipelineRow>,
+    /// The filter in force.
+    pub git_ref: String,
+    /// The filter in force, GitLab's word.
+    pub status: String,
+    /// Query of the page before, if there is one.
+    pub newer: Option<String>,
+    /// Query of the page behind.
+    pub older: Option<String>,
+    /// The viewer may run pipelines.
+    pub may_run: bool,
+}
+
+/// One job in a stage.
+#[derive(Clone, Debug)]
+pub struct JobCell {
+    /// Its id.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// Its status.
+    pub status: Status,
+    /// A failure that is allowed.
+    pub allowed: bool,
+    /// Milliseconds of work.
+    pub duration: Option<i64>,
+    /// Why it waits or was skipped, in the reader's language.
+    pub why: Option<String>,
+    /// The viewer may start it (a manual or a delayed job).
+    pub may_play: bool,
+    /// The viewer may run it again.
+    pub may_retry: bool,
+    /// The viewer may cancel it.
+    pub may_cancel: bool,
+    /// Names of the jobs it needs.
+    pub needs: Vec<String>,
+}
+
+/// A stage and its jobs.
+#[derive(Clone, Debug)]
+pub struct StageColumn {
+    /// Its name.
+    pub name: String,
+    /// Its jobs, in the order of the file.
+    pub jobs: Vec<JobCell>,
+}
+
+/// A child pipeline, or the parent.
+#[derive(Clone, Debug)]
+pub struct DownstreamRow {
+    /// The trigger job.
+    pub bridge: String,
+    /// `group/name` of its project.
+    pub project: String,
+    /// Its id.
+    pub id: i64,
+    /// Its status.
+    pub status: Status,
+}
+
+/// One pipeline.
+#[derive(Clone, Debug)]
+pub struct PipelinePage {
+    /// `group/name`.
+    pub project: String,
+    /// As in the list.
+    pub row: PipelineRow,
+    /// In order.
+    pub stages: Vec<StageColumn>,
+    /// Errors of the configuration: then there are no jobs.
+    pub errors: Vec<String>,
+    /// Warnings of the configuration.
+    pub warnings: Vec<String>,
+    /// Jobs that are not in it, and why.
+    pub left_out: Vec<(String, String)>,
+    /// Child pipelines.
+    pub downstream: Vec<DownstreamRow>,
+    /// The pipeline that started this one.
+    pub upstream: Option<DownstreamRow>,
+    /// Tests in all, and failed ones, if there are reports.
+    pub tests: Option<(u64, u64)>,
+    /// Per cent.
+    pub coverage: Option<f64>,
+    /// The viewer may run failed jobs again.
+    pub may_retry: bool,
+    /// The viewer may cancel it.
+    pub may_cancel: bool,
+    /// The viewer may delete it.
+    pub may_delete: bool,
+    /// How the graph is drawn.
+    pub order: GraphOrder,
+}
+
+/// The form of a new pipeline.
+#[derive(Clone, Debug)]
+pub struct NewPipelinePage {
+    /// `group/name`.
+    pub project: String,
+    /// Branches and tags to choose from.
+    pub refs: Vec<String>,
+    /// The one that is chosen.
+    pub git_ref: String,
+    /// `KEY=value` lines.
+    pub variables: String,
+    /// Keys with a description in the file (`variables:KEY:description`), with it and the value proposed.
+    pub described: Vec<(String, String, String)>,
+}
+
+/// The list of a project's pipelines.
+pub fn pipelines_page(page: &Page, list: &PipelinesPage) -> String {
+    let t = page.t();
+    let at = format!("/{}/-/pipelines", list.project);
+    let states = ["running", "pending", "success", "failed", "canceled", "skipped", "manual"];
+    let words = [
+        t.state_running,
+        t.state_pending,
+        t.state_success,
+        t.state_failed,
+        t.state_canceled,
+        t.state_skipped,
+        t.state_manual,
+    ];
+    let options = std::iter::once(("", t.all)).chain(states.into_iter().zip(words));
+    page.whole(t.pipelines, &html! {
+        div.headline {
+            h1 { (t.pipelines) }
+            @if list.may_run { a.button href=(format!("{at}/new")) { (t.run_pipeline) } }
+        }
+        form.row method="get" action=(at) {
+            (form::field(t.git_ref, "ref", "search", &list.git_ref))
+            (form::choice(t.status, "status", options, &list.status))
+            button type="submit" { (t.filter) }
+        }
+        (pipeline_table(page, &list.project, &list.rows))
+        nav.pager aria-label=(t.pipelines) {
+            @if let Some(query) = &list.newer { a href=(format!("{at}?{query}")) rel="prev" { "← " (t.newer) } }
+            span.grow {}
+            @if let Some(query) = &list.older { a href=(format!("{at}?{query}")) rel="next" { (t.older) " →" } }
+        }
+    })
+}
+
+/// The rows of a list, or what to do when there are none.
+pub(crate) fn pipeline_table(page: &Page, project: &str, rows: &[PipelineRow]) -> Markup {
+    let t = page.t();
+    html! {
+        div.scroll #pipelines data-live {
+            @if rows.is_empty() { p.quiet { (t.no_pipelines) } } @else {
+                table {
+                    thead { tr {
+                        th { (t.status) } th { (t.pipeline) } th { (t.git_ref) } th { (t.stage) } th { (t.started_by) }
+                        th { (t.created) } th { (t.duration) }
+                    } }
+                    tbody { @for row in rows { tr {
+                        @let at = format!("/{project}/-/pipelines/{}", row.id);
+                        td { a href=(at) { (status::badge(Some(row.status), row.warning, t)) } }
+                        td { a.strong href=(at) { "#" (row.id) } " " span.title { (row.title) } }
+                        td { span.ref { (row.git_ref) } " " code { (short(&row.sha)) } }
+                        td.signs { @for (name, state, warning) in &row.stages {
+                            span title=(name) { (status::sign(Some(*state), *warning, t)) }
+                        } }
+                        td { (row.user.as_deref().unwrap_or("–")) " " span.quiet { (row.source) } }
+                        td.quiet { (ago(Some(row.created), page.now, t)) }
+                        td.number { (duration(row.duration)) }
+                    } } }
+                }
+            }
+        }
+    }
+}
+
+/// The first eight digits of a commit id.
+pub(crate) fn short(sha: &str) -> &str {
+    sha.get(..8).unwrap_or(sha)
+}
+
+/// One pipeline with its graph, its jobs and what went wrong in its configuration.
+pub fn pipeline_page(page: &Page, pipeline: &PipelinePage) -> String {
+    let t = page.t();
+    let row = &pipeline.row;
+    let at = format!("/{}/-/pipelines/{}", pipeline.project, row.id);
+    page.whole(&format!("{} #{}", t.pipeline, row.id), &html! {
+        div #pipeline data-live {
+            div.headline {
+                h1 { (status::badge(Some(row.status), row.warning, t)) " #" (row.id) " " span.title { (row.title) } }
+                @if pipeline.may_retry { (form::button(page, &format!("{at}/retry"), t.retry, "")) }
+                @if pipeline.may_cancel { (form::button(page, &format!("{at}/cancel"), t.cancel, "danger")) }
+                @if pipeline.may_delete { (form::button(page, &format!("{at}/delete"), t.delete, "danger")) }
+            }
+            dl.facts {
+                dt { (t.git_ref) } dd { span.ref { (row.git_ref) } " " code title=(row.sha) { (short(&row.sha)) } }
+                dt { (t.started_by) } dd { (row.user.as_deref().unwrap_or("–")) " " span.quiet { (row.source) } }
+                dt { (t.created) } dd { (ago(Some(row.created), page.now, t)) }
+                dt { (t.duration) } dd { (duration(row.duration)) }
+                @if let Some(coverage) = pipeline.coverage { dt { (t.coverage) } dd { (format!("{coverage:.2} %")) } }
+                @if let Some((total, failed)) = pipeline.tests {
+                    dt { (t.tests) } dd { a href=(format!("{at}/test_report")) { (total) } @if failed > 0 { " · " span.bad { (failed) " " (t.failed) } } }
+                }
+                @if let Some(parent) = &pipeline.upstream { dt { (t.upstream) } dd { (downstream(page, parent)) } }
+            }
+            @if !pipeline.errors.is_empty() {
+                h2 { (t.errors) }
+                @for error in &pipeline.errors { pre.problem { (error) } }
+            }
+            @if !pipeline.warnings.is_empty() {
+                details { summary { (t.warnings) " (" (pipeline.warnings.len()) ")" } @for warning in &pipeline.warnings { pre.problem.mild { (warning) } } }
+            }
+            @if !pipeline.stages.is_empty() {
+                div.headline {
+                    h2 { (t.graph) }
+                    (order_link(page, &at, pipeline.order, GraphOrder::Stages, t.by_stage))
+                    (order_link(page, &at, pipeline.order, GraphOrder::Needs, t.by_needs))
+                }
+                @match pipeline.order {
+                    GraphOrder::Stages => (columns(page, pipeline)),
+                    GraphOrder::Needs => div.scroll { (maud::PreEscaped(graph(&graph_jobs(pipeline), GraphOrder::Needs, page.language))) },
+                }
+            }
+            @if !pipeline.downstream.is_empty() {
+                h2 { (t.downstream) }
+                ul.plain { @for child in &pipeline.downstream { li { (downstream(page, child)) } } }
+            }
+            @if !pipeline.left_out.is_empty() {
+                details { summary { (t.left_out) " (" (pipeline.left_out.len()) ")" }
+                    dl.facts { @for (job, reason) in &pipeline.left_out { dt { (job) } dd { (reason) } } }
+                }
+            }
+        }
+    })
+}
+
+fn order_link(page: &Page, at: &str, now: GraphOrder, order: GraphOrder, text: &str) -> Markup {
+    let query = match order {
+        GraphOrder::Stages => "stages",
+        GraphOrder::Needs => "needs",
+    };
+    let _ = page;
+    html! { a.tab href=(format!("{at}?graph={query}")) aria-current=[(now == order).then_some("true")] { (text) } }
+}
+
+fn downstream(page: &Page, child: &DownstreamRow) -> Markup {
+    html! {
+        (status::badge(Some(child.status), false, page.t())) " "
+        a href=(format!("/{}/-/pipelines/{}", child.project, child.id)) { (child.project) " #" (child.id) }
+        " " span.quiet { (child.bridge) }
+    }
+}
+
+fn graph_jobs(pipeline: &PipelinePage) -> Vec<GraphJob> {
+    pipeline
+        .stages
+        .iter()
+        .flat_map(|stage| {
+            stage.jobs.iter().map(|job| GraphJob {
+                name: job.name.clone(),
+                stage: stage.name.clone(),
+                status: job.status,
+                allowed: job.allowed,
+                href: format!("/{}/-/jobs/{}", pipeline.project, job.id),
+                needs: job.needs.clone(),
+            })
+        })
+        .collect()
+}
+
+fn columns(page: &Page, pipeline: &PipelinePage) -> Markup {
+    let t = page.t();
+    html! {
+        div.columns { @for stage in &pipeline.stages { section.column {
+            h3 { (stage.name) }
+            ul { @for job in &stage.jobs { li.cell {
+                @let at = format!("/{}/-/jobs/{}", pipeline.project, job.id);
+                a href=(at) { (status::sign(Some(job.status), job.allowed && job.status == Status::Failed, t)) " " (job.name) }
+                span.number { @if job.duration.is_some() { (duration(job.duration)) } }
+                @if job.may_play { (form::button(page, &format!("{at}/play"), "▷", "plain play")) }
+                @else if job.may_retry { (form::button(page, &format!("{at}/retry"), "↻", "plain retry")) }
+                @else if job.may_cancel { (form::button(page, &format!("{at}/cancel"), "⊘", "plain cancel")) }
+                @if let Some(why) = &job.why { p.why { (why) } }
+            } } }
+        } } }
+    }
+}
+
+/// The form that runs a pipeline by hand.
+pub fn new_pipeline_page(page: &Page, new: &NewPipelinePage) -> String {
+    let t = page.t();
+    let at = format!("/{}/-/pipelines", new.project);
+    page.whole(t.run_pipeline, &html! {
+        section.narrow {
+            h1 { (t.run_pipeline) }
+            (form::form(page, &at, &html! {
+                label { span { (t.branch_or_tag) } input name="ref" list="refs" value=(new.git_ref) required autocomplete="off"; }
+                datalist #refs { @for git_ref in &new.refs { option value=(git_ref) {} } }
+                @for (key, description, value) in &new.described {
+                    label { span { code { (key) } " " (description) } input name=(format!("variable:{key}")) value=(value); }
+                }
+                label { span { (t.variables) " – " (t.one_variable_a_line) } textarea name="variables" rows="6" spellcheck="false" { (new.variables) } }
+                button type="submit" { (t.run) }
+            }))
+            p { a href=(format!("{at}?ref={}", address_part(&new.git_ref))) { (t.pipelines) } }
+        }
+    })
+}
