@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
 
 /// Each crate and its layer. A new crate needs a line here and in `ARCHITECTURE.md`.
-const LAYERS: [(&str, Layer); 19] = [
+const LAYERS: [(&str, Layer); 21] = [
     ("harrier-base", Layer::Words),
     ("harrier-api", Layer::Words),
     ("harrier-yaml-events", Layer::Words),
@@ -18,11 +18,13 @@ const LAYERS: [(&str, Layer); 19] = [
     ("harrier-store", Layer::Deeds),
     ("harrier-client", Layer::Deeds),
     ("harrier-helper", Layer::Deeds),
+    ("harrier-database", Layer::Deeds),
     ("harrier-engine", Layer::Jobs),
     ("harrier-shell", Layer::Executors),
     ("harrier-docker", Layer::Executors),
     ("harrier-runner", Layer::Hosts),
     ("harrier-local", Layer::Hosts),
+    ("harrier-coordinator", Layer::Hosts),
     ("harrier", Layer::Rim),
     ("harrier-testkit", Layer::Dev),
 ];

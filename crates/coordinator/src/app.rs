@@ -1,0 +1,143 @@
+//! What every request and every background task share, how it starts, and where its surfaces are put together. Called by
+//! `harrier serve`, `harrier up` and tests.
+
+use crate::data_dir::{DataDir, DataLock};
+use crate::notifier::Notifier;
+use crate::settings::Settings;
+use crate::{git_http, rest, runner_api, web};
+use axum::Router;
+use harrier_base::{Clock, Secret};
+use harrier_database::{Change, DatabaseError, Place, Sealer, Store};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinSet;
+
+/// A server.
+pub struct App {
+    /// The tables.
+    pub store: Store,
+    /// The files.
+    pub data: DataDir,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who waits.
+    pub notifier: Notifier,
+    /// What the person who started it chose.
+    pub settings: Settings,
+    _lock: DataLock,
+}
+
+/// A server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A directory or file.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Of the operating system.
+        source: io::Error,
+    },
+    /// Another server works there.
+    #[error("another server works in {}; stop it, or give another --data directory", path.display())]
+    Taken {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// The tables.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+impl App {
+    /// Opens the data directory and the tables. `database`: the address of a PostgreSQL; `None`: SQLite in the directory.
+    pub async fn open(
+        data: DataDir,
+        database: Option<Secret>,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+    ) -> Result<Arc<Self>, StartError> {
+        let path = data.root().to_owned();
+        let lock = match data.lock() {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return Err(StartError::Taken { path }),
+            Err(source) => return Err(StartError::Io { path, source }),
+        };
+        let sealer = Sealer::from_file(&data.key())?;
+        let place = database.map_or_else(|| Place::Sqlite(data.database()), Place::Postgres);
+        let store = Store::open(place, sealer).await?;
+        Ok(Arc::new(Self { store, data, clock, notifier: Notifier::default(), settings, _lock: lock }))
+    }
+
+    /// Milliseconds since 1970 UTC.
+    pub fn now(&self) -> i64 {
+        i64::try_from(self.clock.now().0 / 1000).unwrap_or(i64::MAX)
+    }
+
+    /// All surfaces.
+    pub fn router(self: &Arc<Self>) -> Router {
+        Router::new()
+            .merge(runner_api::routes())
+            .merge(rest::routes())
+            .merge(git_http::routes())
+            .merge(web::routes())
+            .with_state(Arc::clone(self))
+    }
+
+    /// What goes on without requests: waking those who wait, and what time brings. Ends when it is dropped.
+    pub async fn background(self: &Arc<Self>) -> Result<JoinSet<()>, StartError> {
+        let now = self.now();
+        let reservation = i64::try_from(self.settings.reservation.as_millis()).unwrap_or(i64::MAX);
+        self.store.resume(now, now.saturating_add(reservation)).await?;
+        let mut tasks = JoinSet::new();
+        let app = Arc::clone(self);
+        let mut changes = app.store.changes();
+        tasks.spawn(async move {
+            loop {
+                match changes.recv().await {
+                    Ok(change) => app.notifier.tell(change),
+                    // What was missed may have been for anybody.
+                    Err(RecvError::Lagged(_)) => app.notifier.wake_everyone(),
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        });
+        let app = Arc::clone(self);
+        tasks.spawn(async move { app.keep_time().await });
+        Ok(tasks)
+    }
+
+    /// Does what is due, waits until the next thing is.
+    async fn keep_time(&self) {
+        /// Looked at least this often, for what other processes wrote.
+        const AT_LEAST: i64 = 30_000;
+        let mut changes = self.store.changes();
+        loop {
+            let now = self.now();
+            let next = match self.store.due(now, self.settings.patience).await {
+                Ok(next) => next.unwrap_or(i64::MAX),
+                Err(DatabaseError::Closed) => return,
+                Err(error) => {
+                    tracing::error!(error = %error, "what is due could not be done; it is tried again");
+                    now.saturating_add(1000)
+                }
+            };
+            let wait = next.saturating_sub(self.now()).clamp(10, AT_LEAST);
+            let pause =
+                tokio::time::sleep(std::time::Duration::from_millis(u64::try_from(wait).unwrap_or(10)));
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    () = &mut pause => break,
+                    change = changes.recv() => match change {
+                        Ok(Change::Due) | Err(RecvError::Lagged(_)) => break,
+                        Ok(_) => {}
+                        Err(RecvError::Closed) => return,
+                    },
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The data directory: where each thing of a server is. One server at a time works in it; `harrier admin` may beside it.
+//! Called by [`crate::App`] and whoever reads or writes files of jobs and repositories.
+
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A directory of mode 0700 and its parts.
+#[derive(Clone, Debug)]
+pub struct DataDir {
+    root: PathBuf,
+}
+
+/// The directory belongs to this process until it is dropped.
+pub struct DataLock(#[expect(dead_code, reason = "holding it is its use")] Flock<File>);
+
+impl DataDir {
+    /// Makes what is not there.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let this = Self { root: root.to_owned() };
+        for part in
+            [root.to_owned(), this.root.join("git"), this.root.join("traces"), this.root.join("artifacts")]
+        {
+            DirBuilder::new().recursive(true).mode(0o700).create(part)?;
+        }
+        Ok(this)
+    }
+
+    /// Takes the directory for a server. `None`: another one has it.
+    pub fn lock(&self) -> io::Result<Option<DataLock>> {
+        let path = self.root.join("lock");
+        let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(DataLock(lock))),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, error)) => Err(error.into()),
+        }
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The tables, on SQLite.
+    pub fn database(&self) -> PathBuf {
+        self.root.join("harrier.db")
+    }
+
+    /// The key that seals secrets.
+    pub fn key(&self) -> PathBuf {
+        self.root.join("secret.key")
+    }
+
+    /// The bare repository of a project.
+    pub fn repository(&self, project: i64) -> PathBuf {
+        self.root.join("git").join(format!("{project}.git"))
+    }
+
+    /// The log of a job.
+    pub fn trace(&self, job: i64) -> PathBuf {
+        self.root.join("traces").join(format!("{job}.log"))
+    }
+
+    /// Where the files of a job are.
+    pub fn artifacts(&self, job: i64) -> PathBuf {
+        self.root.join("artifacts").join(job.to_string())
+    }
+
+    /// A file of a job, by its kind: a name that an upload brought is never a path here.
+    pub fn artifact(&self, job: i64, kind: &str) -> PathBuf {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
+        self.artifacts(job).join(kind.chars().map(plain).collect::<String>())
+    }
+
+    /// Removes the log and the files of a job; what is gone already is no error.
+    pub fn remove_job(&self, job: i64) -> io::Result<()> {
+        let gone = |result: io::Result<()>| match result {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        };
+        gone(fs::remove_file(self.trace(job)))?;
+        gone(fs::remove_dir_all(self.artifacts(job)))
+    }
+}

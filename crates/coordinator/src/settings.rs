@@ -1,0 +1,48 @@
+//! What the person who starts the server chose. Filled by the command line, read everywhere; it never changes while the server
+//! runs.
+
+use harrier_database::Patience;
+use std::time::Duration;
+
+/// Settings of a server.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How others reach it: `https://host:port/path`, without a slash at the end.
+    pub external_url: String,
+    /// Version of the program.
+    pub version: String,
+    /// Commit of the program.
+    pub revision: String,
+    /// Longest time that a job request is held (`runner-api.md` §3.7).
+    pub long_poll: Duration,
+    /// How long a job waits to be accepted (§3.6).
+    pub reservation: Duration,
+    /// How long jobs may be silent.
+    pub patience: Patience,
+    /// Seconds between the parts of a log while nobody watches, and while somebody does (§6.2).
+    pub trace_interval: (u64, u64),
+    /// Most bytes of a log.
+    pub max_trace: u64,
+    /// Most bytes of an artifact.
+    pub max_artifact: u64,
+    /// Registration tokens work (§2.1).
+    pub registration_tokens: bool,
+}
+
+impl Settings {
+    /// The defaults, for a server at this address.
+    pub fn new(external_url: impl Into<String>) -> Self {
+        Self {
+            external_url: external_url.into().trim_end_matches('/').to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: "unknown".to_owned(),
+            long_poll: Duration::from_secs(50),
+            reservation: Duration::from_secs(60),
+            patience: Patience::default(),
+            trace_interval: (30, 1),
+            max_trace: 100 << 20,
+            max_artifact: 1 << 30,
+            registration_tokens: true,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! All that the coordinator keeps in tables, on SQLite or PostgreSQL, behind one interface shaped by transitions. [`Store`] is the
+//! way in; every operation is one transaction, so that a process that is killed at any moment leaves a state that was whole.
+//!
+//! Called by the coordinator and by `harrier admin`. It has no clock: times are given, in milliseconds since 1970 UTC. What
+//! runs when is decided by `harrier-pipeline`'s scheduler; this crate writes down what it says.
+
+mod accounts;
+mod artifacts;
+mod change;
+mod claim;
+mod drive;
+mod due;
+mod error;
+mod jobs;
+mod matching;
+mod migrate;
+mod pipelines;
+mod postgresql;
+mod projects;
+mod runners;
+mod seal;
+mod sqlite;
+mod store;
+mod token;
+mod tx;
+mod variables;
+mod views;
+mod worker;
+
+pub use accounts::{NewToken, NewUser, SessionView, TokenView, UserEdit, UserView};
+pub use artifacts::{ArtifactView, Put, TestCase, TestReport};
+pub use change::Change;
+pub use claim::{Ask, Claim, Source};
+pub use due::Patience;
+pub use error::{DatabaseError, Result};
+pub use jobs::{JobFilter, TraceEnd};
+pub use matching::{Offer, Reach, Refusal, Wants, WhyPending, missing_feature, refusal, why_pending};
+pub use pipelines::{Asks, NewPipeline, PipelineFilter};
+pub use projects::{AccessLevel, NewProject, ProjectEdit, ProjectSettings, ProjectView, wildcard};
+pub use runners::{ManagerView, NewRunner, Registers, RunnerEdit, RunnerView};
+pub use seal::Sealer;
+pub use store::{Place, Store};
+pub use token::{TokenKind, token_hash};
+pub use variables::CiVariable;
+pub use views::{JobView, Message, Page, PageAt, PipelineView};
