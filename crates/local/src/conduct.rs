@@ -173,7 +173,8 @@ impl Conduct {
                     return Some(harrier_pipeline::Event::Finished(job, Outcome::Canceled));
                 }
             },
-            Action::Settled(_) => {}
+            // Only for resources that several pipelines share.
+            Action::ReleaseResource(_) | Action::Settled(_) => {}
         }
         None
     }
@@ -183,6 +184,22 @@ impl Conduct {
             let Some((job, attempt)) = self.queue.pop_front() else { return };
             self.feed(harrier_pipeline::Event::Started(job)).await;
             self.set(job, JobState::Running { attempt }).await;
+            if self.chosen.pipeline.job(job).bridge.is_some() {
+                let name = &self.chosen.pipeline.job(job).name;
+                self.tell(Event::Notice(format!("{name}: downstream pipelines are not run locally yet")))
+                    .await;
+                let reason = "downstream_pipeline_creation_failed".to_owned();
+                let failure = Failure { reason: reason.clone(), exit_code: None };
+                let outcome = Outcome::Failed { exit_code: None, reason };
+                let state = JobState::Failed {
+                    time: std::time::Duration::ZERO,
+                    failure,
+                    allowed: self.scheduler.failure_allowed(job),
+                };
+                self.set(job, state).await;
+                self.feed(harrier_pipeline::Event::Finished(job, outcome)).await;
+                continue;
+            }
             let payload = match self.payloads.payload(job) {
                 Ok(payload) => payload,
                 Err(fault) => {

@@ -101,7 +101,9 @@ impl Ways {
 
     /// Looks before anything runs. The text is for people: jobs with images will run in the shell.
     pub async fn look(&self, pipeline: &Pipeline) -> Result<Option<String>, PlaceError> {
-        let (with, without): (Vec<_>, Vec<_>) = pipeline.jobs.iter().partition(|job| job.image.is_some());
+        // Bridges run nowhere.
+        let jobs = pipeline.jobs.iter().filter(|job| job.bridge.is_none());
+        let (with, without): (Vec<_>, Vec<_>) = jobs.partition(|job| job.image.is_some());
         let names = |jobs: &[&harrier_pipeline::Job]| jobs.iter().map(|job| job.name.clone()).collect();
         match self.place {
             Where::Shell => Ok(None),

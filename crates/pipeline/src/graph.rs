@@ -235,6 +235,19 @@ impl<'s> Graph<'s> {
         };
         let stage_of = |at: usize| index.get(self.specs[self.instances[at].spec].stage.as_str()).copied();
         let dependencies = spec.dependencies.as_ref().map(|list| self.dependency_names(list));
+        if let Some(crate::pipeline::Bridge::Child { artifacts, .. }) = &spec.bridge {
+            let place = spec.places.iter().find(|(key, _)| key == "trigger").map_or(spec.place, |(_, p)| *p);
+            for (job, _) in artifacts.iter().filter(|(job, _)| !job.contains('$')) {
+                let text = match self.by_name.get(job).or_else(|| self.bases.get(job.as_str())?.first()) {
+                    None => format!("{name} job: undefined need: {job}"),
+                    Some(at) if stage_of(*at).is_some_and(|other| other > stage) => {
+                        format!("{name} job: need {job} is not defined in current or prior stages")
+                    }
+                    Some(_) => continue,
+                };
+                complain(place, "trigger:include", text, Some(self.suggestion(job)));
+            }
+        }
         for (dependency, place) in dependencies.iter().flatten() {
             match self.by_name.get(dependency) {
                 None => complain(

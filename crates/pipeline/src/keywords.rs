@@ -3,6 +3,7 @@
 
 pub(crate) mod artifacts;
 pub(crate) mod cache;
+pub(crate) mod credentials;
 pub(crate) mod defaults;
 pub(crate) mod environment;
 pub(crate) mod image;
@@ -12,5 +13,7 @@ pub(crate) mod parallel;
 pub(crate) mod refs;
 pub(crate) mod release;
 pub(crate) mod running;
+pub(crate) mod steps;
+pub(crate) mod trigger;
 pub(crate) mod variables;
 pub(crate) mod workflow;

@@ -23,6 +23,7 @@ mod pipeline;
 pub mod predefined;
 mod re2;
 mod reference;
+pub mod resource;
 mod rules;
 pub mod schedule;
 mod scope;

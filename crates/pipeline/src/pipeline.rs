@@ -258,6 +258,24 @@ pub struct Job {
     pub release: Option<Release>,
     /// `manual_confirmation`.
     pub manual_confirmation: Option<String>,
+    /// `trigger`, or the project that it mirrors: such a job has no script and no runner.
+    pub bridge: Option<Bridge>,
+    /// Jobs of other pipelines and projects whose artifacts it gets; it does not wait for them.
+    pub elsewhere: Vec<NeedElsewhere>,
+    /// `run`, the list of steps as written. Such a job has no script.
+    pub run: Option<serde_json::Value>,
+    /// `inputs`.
+    pub inputs: Vec<JobInput>,
+    /// `id_tokens`.
+    pub id_tokens: Vec<IdToken>,
+    /// `secrets`.
+    pub secrets: Vec<SecretSource>,
+    /// `identity`.
+    pub identity: Option<String>,
+    /// `dast_configuration`.
+    pub dast_configuration: Option<DastConfiguration>,
+    /// It publishes a site (§24.2).
+    pub pages: Option<Pages>,
     /// Which instance of `parallel` it is.
     pub instance: Option<Instance>,
     /// Which rule put it into the pipeline.
@@ -504,4 +522,210 @@ pub struct Release {
     pub description: String,
     /// Every key as written, for the release step.
     pub all: serde_json::Value,
+}
+
+/// What a job without a script does (§23, §16.1).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Bridge {
+    /// `trigger:include`: a pipeline of the same project and commit with another configuration.
+    Child {
+        /// The value of `include`, as written.
+        include: serde_json::Value,
+        /// Artifacts that hold configuration: the job as named there, and the path.
+        artifacts: Vec<(String, String)>,
+        /// How the pipeline's end comes back.
+        strategy: Strategy,
+        /// What is passed on.
+        forward: Forward,
+    },
+    /// `trigger:project`: a pipeline of another project.
+    Project {
+        /// `group/name`, not expanded.
+        project: String,
+        /// Not expanded; `None` is the default branch.
+        branch: Option<String>,
+        /// Values for its inputs, texts not expanded.
+        inputs: serde_json::Map<String, serde_json::Value>,
+        /// How the pipeline's end comes back.
+        strategy: Strategy,
+        /// What is passed on.
+        forward: Forward,
+    },
+    /// `needs: {pipeline: group/name}`: it has the status of that project's latest pipeline of the default branch.
+    Mirror {
+        /// `group/name`, not expanded.
+        project: String,
+    },
+}
+
+impl Bridge {
+    /// How the other pipeline's status comes back.
+    pub fn strategy(&self) -> Strategy {
+        match self {
+            Self::Child { strategy, .. } | Self::Project { strategy, .. } => *strategy,
+            Self::Mirror { .. } => Strategy::Mirror,
+        }
+    }
+}
+
+/// `trigger:strategy` (§23.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Strategy {
+    /// The bridge has passed as soon as the other pipeline exists.
+    #[default]
+    Independent,
+    /// It passes or fails with the other pipeline.
+    Depend,
+    /// It has the other pipeline's status, whatever that is.
+    Mirror,
+}
+
+/// `trigger:forward` (§23.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    /// Variables of the file.
+    pub yaml_variables: bool,
+    /// Variables of the pipeline itself.
+    pub pipeline_variables: bool,
+}
+
+impl Default for Forward {
+    fn default() -> Self {
+        Self { yaml_variables: true, pipeline_variables: false }
+    }
+}
+
+/// A need of another pipeline or project (§16.1), texts not expanded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeedElsewhere {
+    /// Name of the job there.
+    pub job: String,
+    /// Its artifacts are downloaded.
+    pub artifacts: bool,
+    /// Where that job is.
+    pub from: Elsewhere,
+    /// Where it is written.
+    pub place: Place,
+}
+
+/// Where a needed job of another pipeline is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Elsewhere {
+    /// In the pipeline of this id, usually `$PARENT_PIPELINE_ID`.
+    Pipeline(String),
+    /// In the latest successful pipeline of a ref of a project.
+    Project {
+        /// `group/name`
+        project: String,
+        /// Branch or tag.
+        git_ref: String,
+    },
+}
+
+/// One of a job's `inputs` (§26).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobInput {
+    /// Its name, as in `${{ job.inputs.NAME }}`.
+    pub name: String,
+    /// `string`, `number`, `boolean` or `array`.
+    pub kind: String,
+    /// Its value, if nobody gives another when the job is started.
+    pub default: serde_json::Value,
+    /// For the person who starts the job.
+    pub description: Option<String>,
+    /// Only these values; empty means any.
+    pub options: Vec<serde_json::Value>,
+    /// What a text must match, without slashes.
+    pub regex: Option<String>,
+}
+
+/// One of `id_tokens` (§25).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdToken {
+    /// Variable that holds it.
+    pub name: String,
+    /// Whom it is for, not expanded.
+    pub aud: Vec<String>,
+    /// Whether `aud` is one text: the claim is then a text too.
+    pub single: bool,
+}
+
+/// One of `secrets` (§25).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SecretSource {
+    /// Variable that holds it.
+    pub name: String,
+    /// Who has it, and where there.
+    pub provider: SecretProvider,
+    /// The variable holds the path of a file with it.
+    pub file: bool,
+    /// Which id token opens the provider, as written (`$TOKEN`).
+    pub token: Option<String>,
+}
+
+/// Who has a secret. Texts are not expanded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum SecretProvider {
+    /// HashiCorp Vault.
+    Vault {
+        /// `kv-v1`, `kv-v2` or `generic`.
+        engine: String,
+        /// Where the engine is mounted.
+        engine_path: String,
+        /// Of the secret in the engine.
+        path: String,
+        /// In the secret.
+        field: String,
+    },
+    /// Google Cloud Secret Manager.
+    Gcp {
+        /// Name.
+        name: String,
+        /// `latest` if not given.
+        version: Option<String>,
+    },
+    /// Azure Key Vault.
+    Azure {
+        /// Name.
+        name: String,
+        /// The newest if not given.
+        version: Option<String>,
+    },
+    /// AWS Secrets Manager.
+    Aws {
+        /// `secret_id`, `version_id`, `version_stage`, `region`, `role_arn`, `role_session_name`, `field`: those given.
+        settings: std::collections::BTreeMap<String, String>,
+    },
+    /// Akeyless: the keys as written.
+    Akeyless {
+        /// `name`, `data_key`, …: those given.
+        settings: std::collections::BTreeMap<String, String>,
+    },
+    /// GitLab's own.
+    Gitlab {
+        /// Name.
+        name: String,
+        /// The project's or `group/<path>`.
+        source: Option<String>,
+    },
+}
+
+/// `dast_configuration` (§18).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DastConfiguration {
+    /// Name of a site profile.
+    pub site_profile: Option<String>,
+    /// Name of a scanner profile.
+    pub scanner_profile: Option<String>,
+}
+
+/// What a pages job publishes (§24.2), not expanded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pages {
+    /// Directory with the site; it is one of the artifacts' paths.
+    pub publish: String,
+    /// Below the site's address.
+    pub path_prefix: Option<String>,
+    /// Duration, `never` or a variable.
+    pub expire_in: Option<String>,
 }

@@ -8,7 +8,7 @@ use crate::durations::parse_duration;
 use crate::expand::{Scope, expand_existing, value_of};
 use crate::expression::Expression;
 use crate::glob::Glob;
-use crate::keywords::needs::{NeedSpec, needs};
+use crate::keywords::needs::{NeedSpec, NeedsOf, needs};
 use crate::keywords::variables;
 use crate::pipeline::{MatchedRule, When, YamlVariable};
 use crate::source::IncludeSource;
@@ -222,7 +222,7 @@ fn rule(c: &mut Check<'_>, path: &Path<'_>, node: NodeId, of: RulesOf) -> Option
     if let Some(given) = tree.given(node, "needs")
         && of == RulesOf::Job
     {
-        rule.needs = needs(c, &path.then("needs"), given, true);
+        rule.needs = needs(c, &path.then("needs"), given, NeedsOf::Rule).map(|needs| needs.jobs);
     }
     rule.text = if clauses.is_empty() { "without conditions".to_owned() } else { clauses.join(", ") };
     (c.found.len() == before).then_some(rule)

@@ -1,7 +1,7 @@
 //! The scheduler: a pure machine that is told what happened and says what to do (`ci-yaml.md` §28).
 //! The local host and the coordinator drive it; it has no clock, starts nothing and never waits.
 
-use crate::pipeline::{JobId, Pipeline, When};
+use crate::pipeline::{Bridge, JobId, OnNewCommit, Pipeline, Strategy, When};
 use crate::status::{Status, StatusSet};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -25,6 +25,17 @@ pub enum Event {
     CancelJob(JobId),
     /// The whole pipeline is cancelled.
     Cancel,
+    /// The pipeline that a bridge has made has this status now. The first one tells that it exists. A bridge that
+    /// could not make one ends with [`Event::Finished`].
+    Downstream(JobId, Status),
+    /// With [`Scheduler::with_shared_resources`]: the resource that the job waits for is its own now.
+    Resource(JobId),
+    /// A person takes the timer off a delayed job, which then waits to be played.
+    Unschedule(JobId),
+    /// A person runs everything once more that failed or was cancelled.
+    RetryFailed,
+    /// There is a newer commit of this pipeline's ref (`workflow:auto_cancel:on_new_commit`, §14).
+    NewCommit,
 }
 
 /// How a job ended.
@@ -46,7 +57,7 @@ pub enum Outcome {
 /// What to do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Run the job.
+    /// Run the job; a bridge ([`crate::Job::bridge`]) makes its pipeline.
     Start {
         /// Which.
         job: JobId,
@@ -62,8 +73,10 @@ pub enum Action {
     },
     /// The job waits for a person.
     AwaitPlay(JobId),
-    /// The job waits until another of its resource group ends.
+    /// The job waits until another of its resource group ends; with shared resources, for [`Event::Resource`].
     AwaitResource(JobId),
+    /// With shared resources: the job no longer holds the resource that it was given.
+    ReleaseResource(JobId),
     /// The job will not run.
     Skip {
         /// Which.
@@ -71,7 +84,8 @@ pub enum Action {
         /// The status of what comes before it.
         previous: Status,
     },
-    /// Stop the running job; its end is still to be reported by [`Event::Finished`].
+    /// Stop the running job; its end is still to be reported by [`Event::Finished`]. For a bridge: cancel its
+    /// pipeline, whose end is reported by [`Event::Downstream`].
     Stop(JobId),
     /// The job was cancelled before it ran.
     Canceled(JobId),
@@ -87,8 +101,11 @@ pub struct Scheduler {
     order: Vec<usize>,
     stages: usize,
     cancel_on_failure: bool,
+    on_new_commit: OnNewCommit,
     /// Who holds a resource group.
     holders: HashMap<String, usize>,
+    /// The host hands out resources, across pipelines.
+    shared: bool,
     settled: bool,
 }
 
@@ -105,6 +122,16 @@ struct JobState {
     allow_failure: crate::AllowFailure,
     retry: crate::Retry,
     resource_group: Option<String>,
+    interruptible: bool,
+    /// Of a bridge.
+    strategy: Option<Strategy>,
+}
+
+impl JobState {
+    /// Its status is that of the pipeline it made.
+    fn mirrors(&self) -> bool {
+        self.strategy == Some(Strategy::Mirror) && self.attempt > 0
+    }
 }
 
 impl Scheduler {
@@ -130,6 +157,8 @@ impl Scheduler {
                 allow_failure: job.allow_failure.clone(),
                 retry: job.retry.clone(),
                 resource_group: job.resource_group.clone().filter(|g| !g.is_empty()),
+                interruptible: job.interruptible,
+                strategy: job.bridge.as_ref().map(Bridge::strategy),
             })
             .collect();
         let mut order: Vec<usize> = (0..jobs.len()).collect();
@@ -140,9 +169,18 @@ impl Scheduler {
             order,
             stages,
             cancel_on_failure: pipeline.auto_cancel.on_job_failure,
+            on_new_commit: pipeline.auto_cancel.on_new_commit,
             holders: HashMap::new(),
+            shared: false,
             settled: false,
         }
+    }
+
+    /// As this one, with resource groups that reach across pipelines: every job of one waits for [`Event::Resource`].
+    /// Whose turn it is, [`crate::resource::next_in_line`] says.
+    pub fn with_shared_resources(mut self) -> Self {
+        self.shared = true;
+        self
     }
 
     /// Takes one event, gives what is to be done, in order.
@@ -160,21 +198,37 @@ impl Scheduler {
             }
             Event::Finished(id, outcome) => self.finish(id.0, &outcome, &mut actions),
             Event::Play(id) => {
-                if self.is(id, &[Status::Manual, Status::Scheduled]) {
+                if self.is(id, &[Status::Manual, Status::Scheduled]) && !self.jobs[id.0].mirrors() {
                     self.reset_after(id.0, &[Status::Skipped]);
                     self.enqueue(id.0, &mut actions);
                 }
             }
             Event::DelayOver(id) => {
-                if self.is(id, &[Status::Scheduled]) {
+                if self.is(id, &[Status::Scheduled]) && !self.jobs[id.0].mirrors() {
                     self.enqueue(id.0, &mut actions);
+                }
+            }
+            Event::Unschedule(id) => {
+                if self.is(id, &[Status::Scheduled]) && !self.jobs[id.0].mirrors() {
+                    self.jobs[id.0].status = Status::Manual;
+                    actions.push(Action::AwaitPlay(id));
+                }
+            }
+            Event::Resource(id) => self.granted(id.0, &mut actions),
+            Event::Downstream(id, status) => self.downstream(id.0, status, &mut actions),
+            Event::NewCommit => self.superseded(&mut actions),
+            Event::RetryFailed => {
+                for index in 0..self.jobs.len() {
+                    if self.is(JobId(index), &[Status::Failed, Status::Canceled]) {
+                        self.reset_after(index, &[Status::Skipped, Status::Canceled]);
+                        self.reset(index);
+                    }
                 }
             }
             Event::Retry(id) => {
                 if self.is(id, &[Status::Success, Status::Failed, Status::Canceled]) {
                     self.reset_after(id.0, &[Status::Skipped, Status::Canceled]);
-                    self.jobs[id.0].attempt = 0;
-                    self.jobs[id.0].allowed = self.jobs[id.0].allow_failure == crate::AllowFailure::Yes;
+                    self.reset(id.0);
                     self.enqueue(id.0, &mut actions);
                 }
             }
@@ -186,21 +240,28 @@ impl Scheduler {
             Event::Cancel => self.cancel_all(&mut actions),
         }
         self.process(&mut actions);
-        let settled = !self.jobs.iter().any(|j| {
+        let settled = self.at_rest();
+        if settled && (!self.settled || !actions.is_empty()) {
+            actions.push(Action::Settled(self.pipeline_status()));
+        }
+        self.settled = settled;
+        actions
+    }
+
+    /// Nothing runs, waits or is due.
+    fn at_rest(&self) -> bool {
+        !self.jobs.iter().any(|j| {
             matches!(
                 j.status,
                 Status::Pending
                     | Status::Running
                     | Status::Canceling
                     | Status::Scheduled
+                    | Status::Preparing
+                    | Status::WaitingForCallback
                     | Status::WaitingForResource
             )
-        });
-        if settled && (!self.settled || !actions.is_empty()) {
-            actions.push(Action::Settled(self.pipeline_status()));
-        }
-        self.settled = settled;
-        actions
+        })
     }
 
     /// The status of a job.
@@ -226,6 +287,45 @@ impl Scheduler {
     /// Whether some job failed and was allowed to.
     pub fn has_warnings(&self) -> bool {
         self.all().has_warnings()
+    }
+
+    /// The jobs that keep a created job from being looked at: what comes before it and is not complete.
+    pub fn waits_on(&self, id: JobId) -> Vec<JobId> {
+        let Some(job) = self.jobs.get(id.0).filter(|j| j.status == Status::Created) else {
+            return Vec::new();
+        };
+        let open = |at: &usize| {
+            let other = &self.jobs[*at];
+            !(other.status.is_complete() || other.status == Status::Manual && other.allowed)
+        };
+        let before: Vec<usize> = match &job.needs {
+            Some(needs) => needs.clone(),
+            None => self.order.iter().copied().filter(|at| self.jobs[*at].stage < job.stage).collect(),
+        };
+        before.into_iter().filter(open).map(JobId).collect()
+    }
+
+    /// The jobs that have a resource group still before them, and whether each waits for it already
+    /// ([`crate::resource::next_in_line`]).
+    pub fn in_line(&self, group: &str) -> Vec<(JobId, bool)> {
+        let of_group = |at: &usize| self.jobs[*at].resource_group.as_deref() == Some(group);
+        let upcoming = |at: usize| {
+            let job = &self.jobs[at];
+            let ready = job.status == Status::WaitingForResource;
+            let coming = ready || matches!(job.status, Status::Created | Status::Scheduled);
+            (coming && !job.mirrors()).then_some((JobId(at), ready))
+        };
+        self.order.iter().copied().filter(|at| of_group(at)).filter_map(upcoming).collect()
+    }
+
+    /// Whether a job holds its resource group.
+    pub fn holds_resource(&self, id: JobId) -> bool {
+        self.holds(id.0)
+    }
+
+    fn holds(&self, index: usize) -> bool {
+        let group = self.jobs.get(index).and_then(|j| j.resource_group.as_ref());
+        group.is_some_and(|group| self.holders.get(group) == Some(&index))
     }
 
     /// The status of a stage; `None` if it has no jobs.
@@ -329,17 +429,34 @@ impl Scheduler {
     /// The job may run: at once, or when its resource group is free.
     fn enqueue(&mut self, index: usize, actions: &mut Vec<Action>) {
         if let Some(group) = self.jobs[index].resource_group.clone() {
-            match self.holders.get(&group) {
-                Some(holder) if *holder != index => {
-                    self.jobs[index].status = Status::WaitingForResource;
-                    actions.push(Action::AwaitResource(JobId(index)));
-                    return;
-                }
-                _ => {
-                    self.holders.insert(group, index);
-                }
+            let taken = match self.holders.get(&group) {
+                Some(holder) => *holder != index,
+                None => self.shared,
+            };
+            if taken {
+                self.jobs[index].status = Status::WaitingForResource;
+                actions.push(Action::AwaitResource(JobId(index)));
+                return;
             }
+            self.holders.insert(group, index);
         }
+        self.start(index, actions);
+    }
+
+    /// The host gives the job its resource.
+    fn granted(&mut self, index: usize, actions: &mut Vec<Action>) {
+        let Some(job) = self.jobs.get(index) else { return };
+        let Some(group) = job.resource_group.clone() else { return };
+        if job.status != Status::WaitingForResource || job.mirrors() || self.holders.contains_key(&group) {
+            // Nobody uses it here, so that it is not lost.
+            actions.push(Action::ReleaseResource(JobId(index)));
+            return;
+        }
+        self.holders.insert(group, index);
+        self.start(index, actions);
+    }
+
+    fn start(&mut self, index: usize, actions: &mut Vec<Action>) {
         let job = &mut self.jobs[index];
         job.status = Status::Pending;
         job.attempt += 1;
@@ -352,8 +469,13 @@ impl Scheduler {
             return;
         }
         self.holders.remove(&group);
+        if self.shared {
+            actions.push(Action::ReleaseResource(JobId(index)));
+            return;
+        }
         let next = self.order.iter().copied().find(|i| {
             self.jobs[*i].status == Status::WaitingForResource
+                && !self.jobs[*i].mirrors()
                 && self.jobs[*i].resource_group.as_deref() == Some(group.as_str())
         });
         if let Some(next) = next {
@@ -361,11 +483,95 @@ impl Scheduler {
         }
     }
 
+    /// The pipeline of a bridge has a status (§23.2).
+    fn downstream(&mut self, index: usize, status: Status, actions: &mut Vec<Action>) {
+        let Some(job) = self.jobs.get(index).filter(|j| j.attempt > 0) else { return };
+        let Some(strategy) = job.strategy else { return };
+        let at_work = !job.status.is_complete();
+        let word = |reason: &str| Outcome::Failed { exit_code: None, reason: reason.to_owned() };
+        let outcome = match (strategy, status) {
+            (Strategy::Independent, _) if at_work => Some(Outcome::Success),
+            (Strategy::Independent, _) => return,
+            (_, Status::Success) => Some(Outcome::Success),
+            (_, Status::Canceled) => Some(Outcome::Canceled),
+            (_, Status::Failed) | (Strategy::Depend, Status::Skipped) => Some(word("unknown_failure")),
+            (Strategy::Mirror, Status::Skipped) => None,
+            // It was told to stop; what is left there waits for a person.
+            (_, Status::Manual) if job.status == Status::Canceling => Some(Outcome::Canceled),
+            (Strategy::Depend | Strategy::Mirror, _) => {
+                let shown = match (strategy, status) {
+                    (Strategy::Mirror, Status::Created) => Status::Pending,
+                    (Strategy::Mirror, other) => other,
+                    _ => Status::Running,
+                };
+                if !at_work {
+                    // Something in it runs once more, so what follows is open again.
+                    self.reset_after(index, &[Status::Skipped]);
+                }
+                if self.jobs[index].status != Status::Canceling {
+                    self.jobs[index].status = shown;
+                }
+                return;
+            }
+        };
+        if !at_work {
+            if outcome_status(outcome.as_ref()) == job.status {
+                return;
+            }
+            self.reset_after(index, &[Status::Skipped]);
+        }
+        if self.jobs[index].status != Status::Canceling {
+            self.jobs[index].status = Status::Running;
+        }
+        match outcome {
+            Some(outcome) => self.finish(index, &outcome, actions),
+            None => {
+                self.jobs[index].status = Status::Skipped;
+                self.release(index, actions);
+            }
+        }
+    }
+
+    /// A newer commit makes this pipeline superfluous (§14).
+    fn superseded(&mut self, actions: &mut Vec<Action>) {
+        match self.on_new_commit {
+            OnNewCommit::None => {}
+            OnNewCommit::Conservative => {
+                let begun = |j: &JobState| {
+                    matches!(j.status, Status::Running | Status::Canceling | Status::Success | Status::Failed)
+                };
+                if !self.jobs.iter().any(|j| !j.interruptible && begun(j)) {
+                    self.cancel_all(actions);
+                }
+            }
+            OnNewCommit::Interruptible => {
+                let (run, wait): (Vec<usize>, Vec<usize>) = self
+                    .order
+                    .iter()
+                    .copied()
+                    .filter(|i| self.jobs[*i].interruptible)
+                    .partition(|i| matches!(self.jobs[*i].status, Status::Pending | Status::Running));
+                for index in wait.into_iter().chain(run) {
+                    self.cancel(index, actions);
+                }
+            }
+        }
+    }
+
+    /// As it was before the job had ever been started.
+    fn reset(&mut self, index: usize) {
+        let job = &mut self.jobs[index];
+        job.status = Status::Created;
+        job.attempt = 0;
+        job.allowed = job.allow_failure == crate::AllowFailure::Yes;
+    }
+
     fn finish(&mut self, index: usize, outcome: &Outcome, actions: &mut Vec<Action>) {
         let Some(job) = self.jobs.get_mut(index) else { return };
         let canceling = match job.status {
             Status::Pending | Status::Running => false,
             Status::Canceling => true,
+            _ if job.mirrors() && !job.status.is_complete() => false,
             _ => return,
         };
         match outcome {
@@ -392,6 +598,11 @@ impl Scheduler {
 
     fn cancel(&mut self, index: usize, actions: &mut Vec<Action>) {
         let job = &mut self.jobs[index];
+        if job.mirrors() && !job.status.is_complete() && job.status != Status::Canceling {
+            job.status = Status::Canceling;
+            actions.push(Action::Stop(JobId(index)));
+            return;
+        }
         match job.status {
             // A started job is the host's until it says that it ended, even if it has not begun to run.
             Status::Pending | Status::Running => {
@@ -447,8 +658,7 @@ impl Scheduler {
                 };
                 if depends && from.contains(&self.jobs[other].status) {
                     reached[other] = true;
-                    self.jobs[other].status = Status::Created;
-                    self.jobs[other].attempt = 0;
+                    self.reset(other);
                     changed = true;
                 }
             }
@@ -477,18 +687,35 @@ impl Scheduler {
     }
 
     /// The machine as it was, from what was kept of each job in the pipeline's order. Jobs without an entry are as new.
+    /// What a machine that was never interrupted does next, this one does. For shared resources call
+    /// [`Self::with_shared_resources`] afterwards, as after [`Self::new`].
     pub fn restore(pipeline: &Pipeline, jobs: &[Kept]) -> Self {
         let mut this = Self::new(pipeline);
+        let mut begun = false;
         for (index, (job, kept)) in this.jobs.iter_mut().zip(jobs).enumerate() {
             job.status = kept.status;
             job.allowed = kept.allowed;
             job.attempt = kept.attempt;
-            let holds = matches!(kept.status, Status::Pending | Status::Running | Status::Canceling);
+            begun |= kept.status != Status::Created || kept.attempt > 0;
+            let holds = match kept.status {
+                Status::Pending | Status::Running | Status::Canceling => true,
+                other => job.mirrors() && !other.is_complete(),
+            };
             if let (true, Some(group)) = (holds, &job.resource_group) {
                 this.holders.insert(group.clone(), index);
             }
         }
+        this.settled = begun && this.at_rest();
         this
+    }
+}
+
+fn outcome_status(outcome: Option<&Outcome>) -> Status {
+    match outcome {
+        Some(Outcome::Success) => Status::Success,
+        Some(Outcome::Failed { .. }) => Status::Failed,
+        Some(Outcome::Canceled) => Status::Canceled,
+        None => Status::Skipped,
     }
 }
 

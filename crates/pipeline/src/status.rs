@@ -2,7 +2,8 @@
 //! Used by the scheduler and by whoever shows a stage or a pipeline.
 
 /// Status of a job, a stage or a pipeline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Not looked at yet, or what comes before it is not complete.
     Created,

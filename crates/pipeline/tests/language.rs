@@ -162,8 +162,8 @@ fn refused_with_the_right_message() {
         ),
         (
             "16",
-            "a: {script: x, needs: [{pipeline: 1, job: b}]}\n",
-            "jobs:a:needs:need:pipeline is not supported yet",
+            "a: {script: x, needs: [{pipeline: 1}]}\n",
+            "jobs:a:needs:need config missing required keys: job",
         ),
         ("17", "a: {script: x, parallel: 0}\n", "jobs:a:parallel config must be greater than or equal to 1"),
         ("17", "a: {script: x, parallel: 201}\n", "jobs:a:parallel config must be less than or equal to 200"),
@@ -227,9 +227,8 @@ fn refused_with_the_right_message() {
             "a: {script: x, trigger: g/p}\n",
             "jobs:a config these keys cannot be used together: script, trigger",
         ),
-        ("18", "a: {trigger: g/p}\n", "jobs:a:trigger is not supported yet"),
-        ("18", "a: {run: []}\n", "jobs:a:run is not supported yet"),
-        ("18", "a: {script: x, id_tokens: {T: {aud: x}}}\n", "jobs:a:id_tokens is not supported yet"),
+        ("18", "a: {trigger: g/p, tags: [x]}\n", "jobs:a config contains unknown keys: tags"),
+        ("26", "a: {run: []}\n", "jobs:a:run config can't be blank"),
         ("18.1", "a: {script: x, retry: 3}\n", "jobs:a:retry config must be less than or equal to 2"),
         ("18.1", "a: {script: x, retry: {max: -1}}\n", "jobs:a:retry max must be greater than or equal to 0"),
         (

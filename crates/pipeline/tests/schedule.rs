@@ -4,7 +4,9 @@
 
 mod support;
 
-use harrier_pipeline::{Action, AllowFailure, Event, JobId, Outcome, Pipeline, Scheduler, Status, When};
+use harrier_pipeline::{
+    Action, AllowFailure, Event, JobId, Kept, Outcome, Pipeline, Scheduler, Status, When,
+};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};
 use support::{job, pipeline};
@@ -293,6 +295,168 @@ fn events_out_of_place_are_ignored() {
     assert_eq!(scheduler.status(JobId(0)), Status::Pending);
 }
 
+fn bridge_in(status_of: &str) -> Pipeline {
+    let strategy = if status_of.is_empty() { String::new() } else { format!(", strategy: {status_of}") };
+    pipeline(&format!(
+        "stages: [one, two]\nb: {{stage: one, trigger: {{include: c.yml{strategy}}}}}\nn: {{stage: two, script: x}}\n"
+    ))
+}
+
+/// §23.2: how the status of a downstream pipeline comes back to its bridge, and what follows then.
+#[test]
+fn a_bridge_follows_its_pipeline() {
+    use Status::*;
+    for (strategy, told, bridge, next) in [
+        ("", &[Pending][..], Success, Pending),
+        ("", &[Running, Failed], Success, Pending),
+        ("depend", &[Pending, Running], Running, Created),
+        ("depend", &[Running, Manual], Running, Created),
+        ("depend", &[Running, Success], Success, Pending),
+        ("depend", &[Running, Failed], Failed, Skipped),
+        ("depend", &[Skipped], Failed, Skipped),
+        ("depend", &[Canceled], Canceled, Skipped),
+        ("mirror", &[Created], Pending, Created),
+        ("mirror", &[Running, Manual], Manual, Created),
+        ("mirror", &[Running, Manual, Running, Success], Success, Pending),
+        ("mirror", &[Skipped], Skipped, Pending),
+        ("mirror", &[Failed], Failed, Skipped),
+        ("mirror", &[Failed, Running], Running, Created),
+        ("depend", &[Failed, Running, Success], Success, Pending),
+        ("mirror", &[WaitingForResource], WaitingForResource, Created),
+    ] {
+        let p = bridge_in(strategy);
+        let mut scheduler = Scheduler::new(&p);
+        assert_eq!(scheduler.on(Event::Begin), [Action::Start { job: JobId(0), attempt: 1 }]);
+        for status in told {
+            scheduler.on(Event::Downstream(JobId(0), *status));
+            // A mirrored status is the other pipeline's: nobody plays it here.
+            assert_eq!(scheduler.clone().on(Event::Play(JobId(0))).len(), 0);
+        }
+        let got = (scheduler.status(JobId(0)), scheduler.status(JobId(1)));
+        assert_eq!(got, (bridge, next), "{strategy:?} {told:?}");
+    }
+}
+
+/// §23.2: a bridge that is cancelled ends when its pipeline has, and one whose pipeline could not be made has failed.
+#[test]
+fn a_bridge_is_stopped_with_its_pipeline() {
+    for (strategy, last) in
+        [("depend", Status::Canceled), ("mirror", Status::Manual), ("mirror", Status::Success)]
+    {
+        let p = bridge_in(strategy);
+        let mut scheduler = Scheduler::new(&p);
+        scheduler.on(Event::Begin);
+        scheduler.on(Event::Downstream(JobId(0), Status::Manual));
+        let actions = scheduler.on(Event::Cancel);
+        assert!(actions.contains(&Action::Stop(JobId(0))), "{actions:?}");
+        scheduler.on(Event::Downstream(JobId(0), last));
+        assert_eq!(scheduler.status(JobId(0)), Status::Canceled, "{strategy} {last:?}");
+        assert_eq!(scheduler.pipeline_status(), Status::Canceled);
+    }
+    let p = bridge_in("depend");
+    let mut scheduler = Scheduler::new(&p);
+    scheduler.on(Event::Begin);
+    let reason = "downstream_pipeline_creation_failed".to_owned();
+    scheduler.on(Event::Finished(JobId(0), Outcome::Failed { exit_code: None, reason }));
+    assert_eq!(scheduler.status(JobId(0)), Status::Failed);
+}
+
+/// §14
+#[test]
+fn a_newer_commit_cancels_what_may_be_interrupted() {
+    let jobs = "a: {script: x, interruptible: true}\nb: {stage: deploy, script: x}\nc: {stage: deploy, script: x, \
+                interruptible: true}\n";
+    for (mode, begin_second_stage, want) in [
+        ("conservative", false, "a=canceling b=canceled c=canceled"),
+        ("conservative", true, "a=success b=running c=running"),
+        ("interruptible", false, "a=canceling b=created c=canceled"),
+        ("interruptible", true, "a=success b=running c=canceling"),
+        ("none", false, "a=running b=created c=created"),
+    ] {
+        let p = pipeline(&format!("workflow: {{auto_cancel: {{on_new_commit: {mode}}}}}\n{jobs}"));
+        let mut host = Host::new(&p);
+        host.scheduler.on(Event::Begin);
+        host.scheduler.on(Event::Started(JobId(0)));
+        if begin_second_stage {
+            host.scheduler.on(Event::Finished(JobId(0), Outcome::Success));
+            host.scheduler.on(Event::Started(JobId(1)));
+            host.scheduler.on(Event::Started(JobId(2)));
+        }
+        host.scheduler.on(Event::NewCommit);
+        assert_eq!(host.states(), want, "{mode} {begin_second_stage}");
+    }
+}
+
+#[test]
+fn everything_that_failed_runs_once_more() {
+    let p = pipeline(
+        "stages: [one, two]\na: {stage: one, script: x}\nb: {stage: one, script: x}\nc: {stage: two, script: x}\n\
+         m: {stage: two, script: x, when: manual}\n",
+    );
+    let mut host = Host::new(&p);
+    host.run(Event::Begin, &["b"], &[]);
+    assert_eq!(host.states(), "a=success b=failed c=skipped m=skipped");
+    host.started.clear();
+    host.run(Event::RetryFailed, &[], &[]);
+    assert_eq!(host.states(), "a=success b=success c=success m=manual");
+    assert_eq!(host.started, ["b", "c"]);
+}
+
+/// §18.3
+#[test]
+fn a_delay_can_be_taken_off() {
+    let p = pipeline("a: {script: x, when: delayed, start_in: 1 day}\n");
+    let mut scheduler = Scheduler::new(&p);
+    scheduler.on(Event::Begin);
+    assert!(scheduler.on(Event::Unschedule(JobId(0))).contains(&Action::AwaitPlay(JobId(0))));
+    scheduler.on(Event::DelayOver(JobId(0)));
+    assert_eq!(scheduler.status(JobId(0)), Status::Manual);
+    assert!(scheduler.on(Event::Play(JobId(0))).contains(&Action::Start { job: JobId(0), attempt: 1 }));
+}
+
+/// §28.4: one resource for several pipelines, handed out by the host.
+#[test]
+fn a_resource_is_shared_by_pipelines() {
+    use harrier_pipeline::resource::{Candidate, ProcessMode, next_in_line};
+    let p = pipeline("a: {script: x}\nd: {stage: deploy, script: x, resource_group: prod}\n");
+    let run = |mode: ProcessMode| {
+        let mut all: Vec<Scheduler> = (0..3).map(|_| Scheduler::new(&p).with_shared_resources()).collect();
+        for scheduler in &mut all {
+            scheduler.on(Event::Begin);
+        }
+        let mut order = Vec::new();
+        // The second pipeline is ready first, then the third, then the first.
+        for at in [1, 2, 0] {
+            let actions = all[at].on(Event::Finished(JobId(0), Outcome::Success));
+            assert!(actions.contains(&Action::AwaitResource(JobId(1))), "{actions:?}");
+            while !all.iter().any(|s| s.holds_resource(JobId(1))) {
+                let line: Vec<Candidate> = all
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(n, s)| s.in_line("prod").into_iter().map(move |(job, ready)| (n, job, ready)))
+                    .map(|(n, job, ready)| Candidate { pipeline: n as i64, job: job.0, ready })
+                    .collect();
+                let Some(next) = next_in_line(mode, &line) else { break };
+                let pipeline = usize::try_from(line[next].pipeline).unwrap();
+                let job = JobId(line[next].job);
+                let actions = all[pipeline].on(Event::Resource(job));
+                assert!(actions.contains(&Action::Start { job, attempt: 1 }));
+                order.push(pipeline);
+                let actions = all[pipeline].on(Event::Finished(job, Outcome::Success));
+                assert!(actions.contains(&Action::ReleaseResource(job)));
+            }
+        }
+        order
+    };
+    assert_eq!(run(ProcessMode::Unordered), [1, 2, 0]);
+    assert_eq!(run(ProcessMode::OldestFirst), [0, 1, 2]);
+    assert_eq!(run(ProcessMode::NewestFirst), [2, 1, 0]);
+    assert_eq!(run(ProcessMode::NewestReadyFirst), [1, 2, 0]);
+    let mut scheduler = Scheduler::new(&p).with_shared_resources();
+    scheduler.on(Event::Begin);
+    assert!(scheduler.on(Event::Resource(JobId(1))).contains(&Action::ReleaseResource(JobId(1))), "not lost");
+}
+
 /// A random pipeline, made through the language.
 #[derive(Clone, Debug)]
 struct Plan {
@@ -307,6 +471,8 @@ struct PlannedJob {
     needs: Option<Vec<usize>>,
     retry: u32,
     group: bool,
+    /// 0: a job; 1, 2, 3: a bridge with its strategy.
+    bridge: usize,
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
@@ -317,17 +483,19 @@ fn plan() -> impl Strategy<Value = Plan> {
         prop::option::weighted(0.5, prop::collection::vec(0..20usize, 0..3)),
         0..3u32,
         prop::bool::weighted(0.2),
+        prop::sample::select(vec![0usize, 0, 0, 0, 0, 1, 2, 3]),
     );
     prop::collection::vec(planned, 1..14).prop_map(|list| Plan {
         jobs: list
             .into_iter()
-            .map(|(stage, when, allow_failure, needs, retry, group)| PlannedJob {
+            .map(|(stage, when, allow_failure, needs, retry, group, bridge)| PlannedJob {
                 stage,
                 when,
                 allow_failure,
                 needs,
                 retry,
                 group,
+                bridge,
             })
             .collect(),
     })
@@ -339,17 +507,23 @@ impl Plan {
         let mut sorted = self.jobs.clone();
         sorted.sort_by_key(|j| j.stage);
         for (at, job) in sorted.iter().enumerate() {
-            text.push_str(&format!(
-                "j{at}: {{script: x, stage: s{}, when: {}, retry: {}",
-                job.stage, job.when, job.retry
-            ));
-            if job.when == "delayed" {
+            let (bridge, when) = (job.bridge > 0, job.when);
+            let work = match job.bridge {
+                0 => format!("script: x, when: {when}, retry: {}", job.retry),
+                _ if when == "delayed" => "trigger: {include: c.yml}".to_owned(),
+                1 => format!("when: {when}, trigger: {{include: c.yml}}"),
+                2 => format!("when: {when}, trigger: {{include: c.yml, strategy: depend}}"),
+                _ => format!("when: {when}, trigger: {{include: c.yml, strategy: mirror}}"),
+            };
+            text.push_str(&format!("j{at}: {{{work}, stage: s{}", job.stage));
+            if job.when == "delayed" && !bridge {
                 text.push_str(", start_in: 1 min");
             }
-            if !job.allow_failure.is_empty() {
+            if !job.allow_failure.is_empty() && !(bridge && job.allow_failure.starts_with('{')) {
                 text.push_str(&format!(", allow_failure: {}", job.allow_failure));
             }
-            if job.group {
+            // Whether a bridge that was open again holds its resource is not kept.
+            if job.group && !bridge {
                 text.push_str(", resource_group: g");
             }
             if let Some(needs) = &job.needs {
@@ -366,6 +540,55 @@ impl Plan {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A machine that is restored from what was kept, at any moment, does what one does that was never interrupted.
+    #[test]
+    fn a_restored_machine_goes_on_the_same(
+        plan in plan(),
+        events in prop::collection::vec((0..14u8, 0..16usize, 0..13usize, prop::bool::weighted(0.3)), 1..200),
+        shared in any::<bool>(),
+    ) {
+        let p = pipeline(&format!("workflow: {{auto_cancel: {{on_job_failure: {}}}}}\n{}", if shared { "all" } else { "none" }, plan.yaml()));
+        let fresh = || if shared { Scheduler::new(&p).with_shared_resources() } else { Scheduler::new(&p) };
+        let mut whole = fresh();
+        let mut broken = fresh();
+        prop_assert_eq!(whole.on(Event::Begin), broken.on(Event::Begin));
+        for (kind, pick, status, restart) in events {
+            if restart {
+                let kept: Vec<Kept> = p.ids().map(|id| broken.kept(id)).collect();
+                let stored: Pipeline = serde_json::from_str(&serde_json::to_string(&p).unwrap()).unwrap();
+                broken = Scheduler::restore(&stored, &kept);
+                if shared {
+                    broken = broken.with_shared_resources();
+                }
+            }
+            let job = JobId(pick % p.jobs.len());
+            let event = match kind {
+                0 => Event::Play(job),
+                1 => Event::DelayOver(job),
+                2 => Event::Retry(job),
+                3 if pick == 0 => Event::Cancel,
+                3 => Event::CancelJob(job),
+                4 => Event::Started(job),
+                5 => Event::Finished(job, failed(1)),
+                6 => Event::Finished(job, failed(2)),
+                7 => Event::Downstream(job, Status::ALL[status]),
+                8 => Event::Resource(job),
+                9 => Event::Unschedule(job),
+                10 if pick == 0 => Event::NewCommit,
+                10 => Event::RetryFailed,
+                11 => Event::Finished(job, Outcome::Canceled),
+                _ => Event::Finished(job, Outcome::Success),
+            };
+            prop_assert_eq!(whole.on(event.clone()), broken.on(event));
+            for id in p.ids() {
+                prop_assert_eq!(whole.kept(id), broken.kept(id));
+                prop_assert_eq!(whole.holds_resource(id), broken.holds_resource(id));
+            }
+            prop_assert_eq!(whole.pipeline_status(), broken.pipeline_status());
+            prop_assert_eq!(whole.has_warnings(), broken.has_warnings());
+        }
+    }
 
     /// Whatever the host does and in whichever order jobs end: no job starts before what it waits for is complete, no
     /// resource is held twice, nothing runs twice at once, and at the end everything is settled.
@@ -403,7 +626,8 @@ proptest! {
                     Action::StartLater { job, .. } => due.push(job.0),
                     Action::Stop(job) => { running.insert(job.0, true); }
                     Action::Settled(status) => settled = Some(status),
-                    Action::Skip { .. } | Action::AwaitPlay(_) | Action::AwaitResource(_) | Action::Canceled(_) => {}
+                    Action::Skip { .. } | Action::AwaitPlay(_) | Action::AwaitResource(_) | Action::Canceled(_)
+                    | Action::ReleaseResource(_) => {}
                 }
             }
             due.retain(|job| scheduler.status(JobId(*job)) == Status::Scheduled);

@@ -1,15 +1,15 @@
 //! `default`, its older spelling at the top level, and `inherit` (`ci-yaml.md` §3.1, §4): the keywords that a job takes
 //! over when it does not have them.
 
-use super::{artifacts, cache, image, running};
+use super::{artifacts, cache, credentials, image, running};
 use crate::check::{Check, Path};
 use crate::diagnostic::Place;
-use crate::pipeline::{Artifacts, Cache, Image, Retry, Service};
+use crate::pipeline::{Artifacts, Cache, IdToken, Image, Retry, Service};
 use crate::yaml::{NodeId, Value};
 use std::time::Duration;
 
 /// Keywords of `default`.
-pub(crate) const INHERITED: [&str; 12] = [
+pub(crate) const INHERITED: [&str; 13] = [
     "before_script",
     "after_script",
     "hooks",
@@ -22,6 +22,7 @@ pub(crate) const INHERITED: [&str; 12] = [
     "tags",
     "artifacts",
     "id_tokens",
+    "identity",
 ];
 
 /// Keywords that may also stand at the top level.
@@ -41,6 +42,8 @@ pub(crate) struct Inherited {
     pub retry: Option<Retry>,
     pub tags: Option<Vec<String>>,
     pub artifacts: Option<Artifacts>,
+    pub id_tokens: Option<Vec<IdToken>>,
+    pub identity: Option<String>,
     /// Where each is written.
     pub places: Vec<(&'static str, Place)>,
 }
@@ -61,7 +64,9 @@ impl Inherited {
             "retry" => self.retry = running::retry(c, path, node),
             "tags" => self.tags = running::tags(c, path, node),
             "artifacts" => self.artifacts = artifacts::artifacts(c, path, node),
-            _ => c.unsupported(path, node),
+            "id_tokens" => self.id_tokens = credentials::id_tokens(c, path, node),
+            // Only names out of INHERITED come here.
+            _ => self.identity = credentials::identity(c, path, node),
         }
     }
 
@@ -78,6 +83,16 @@ impl Inherited {
             }
         }
         out
+    }
+
+    /// As [`Self::fill`] for a bridge, which takes over nothing else.
+    pub fn fill_bridge(&mut self, default: &Self, inherit: &Inherit) {
+        let only = Self {
+            interruptible: default.interruptible,
+            places: default.places.iter().filter(|(key, _)| *key == "interruptible").copied().collect(),
+            ..Self::default()
+        };
+        self.fill(&only, inherit);
     }
 
     /// Fills what is not given from `default`, as far as `inherit` lets it.
@@ -102,7 +117,9 @@ impl Inherited {
             timeout,
             retry,
             tags,
-            artifacts
+            artifacts,
+            id_tokens,
+            identity
         );
     }
 }
@@ -113,13 +130,8 @@ pub(crate) fn defaults(c: &mut Check<'_>, root: NodeId, default: Option<NodeId>)
     let mut out = Inherited::default();
     if let Some(node) = default {
         let path = Path::root("default");
-        let mut keys = INHERITED.to_vec();
-        keys.push("identity");
-        if c.mapping(&path, node, &keys) {
+        if c.mapping(&path, node, &INHERITED) {
             out = Inherited::of(c, &path, node);
-            if let Some(identity) = tree.given(node, "identity") {
-                c.unsupported(&path.then("identity"), identity);
-            }
         }
     }
     for key in AT_ROOT {
@@ -179,9 +191,10 @@ pub(crate) fn inherit(c: &mut Check<'_>, path: &Path<'_>, node: NodeId) -> Inher
             Value::Bool(false) => Choice::None,
             _ => {
                 let names = c.texts_as(&path.then(key), given, "config should be a bool or array of strings");
-                let unknown = names.iter().flatten().find(|name| {
-                    key == "default" && !INHERITED.contains(&name.as_str()) && *name != "identity"
-                });
+                let unknown = names
+                    .iter()
+                    .flatten()
+                    .find(|name| key == "default" && !INHERITED.contains(&name.as_str()));
                 if let Some(unknown) = unknown {
                     c.config(&path.then(key), given, format_args!("contains unknown values: {unknown}"))
                         .suggestion = Some(format!("known here: {}", INHERITED.join(", ")));

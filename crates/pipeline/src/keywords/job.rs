@@ -1,13 +1,16 @@
 //! A job as written, all keywords checked (`ci-yaml.md` §3.2, §18). Rules and `parallel` are applied in `compile`.
 
 use super::defaults::{Inherit, Inherited, inherit};
-use super::needs::{NeedSpec, dependencies, needs};
+use super::needs::{NeedSpec, NeedsOf, dependencies, needs};
 use super::parallel::{Parallel, parallel};
 use super::refs::{Refs, refs};
-use super::{environment, release, running, variables};
+use super::{credentials, environment, release, running, steps, trigger, variables};
 use crate::check::{Check, Path};
 use crate::diagnostic::Place;
-use crate::pipeline::{AllowFailure, Environment, Release, When, YamlVariable};
+use crate::pipeline::{
+    AllowFailure, Bridge, DastConfiguration, Environment, NeedElsewhere, Pages, Release, SecretSource, When,
+    YamlVariable,
+};
 use crate::rules::{Rule, RulesOf, rules, when_word};
 use crate::yaml::{Entry, NodeId, Value};
 use std::collections::HashMap;
@@ -55,8 +58,24 @@ const KEYS: [&str; 38] = [
     "dast_configuration",
 ];
 
-/// Keywords of the contract that this version does not carry out.
-const NOT_YET: [&str; 6] = ["inputs", "id_tokens", "run", "secrets", "identity", "dast_configuration"];
+/// Keywords of a job that triggers or mirrors a pipeline.
+const BRIDGE_KEYS: [&str; 15] = [
+    "trigger",
+    "parallel",
+    "extends",
+    "stage",
+    "only",
+    "except",
+    "rules",
+    "variables",
+    "inherit",
+    "allow_failure",
+    "when",
+    "needs",
+    "resource_group",
+    "environment",
+    "interruptible",
+];
 
 /// A visible job of the file.
 #[derive(Debug)]
@@ -85,6 +104,12 @@ pub(crate) struct JobSpec {
     pub environment: Option<Environment>,
     pub release: Option<Release>,
     pub manual_confirmation: Option<String>,
+    pub bridge: Option<Bridge>,
+    pub elsewhere: Vec<NeedElsewhere>,
+    pub run: Option<serde_json::Value>,
+    pub secrets: Vec<SecretSource>,
+    pub dast_configuration: Option<DastConfiguration>,
+    pub pages: Option<Pages>,
     pub places: Vec<(String, Place)>,
 }
 
@@ -110,24 +135,32 @@ impl JobReader<'_> {
             c.fail(path, entry.key, "job name is too long (maximum is 255 characters)");
         }
         let given = |key: &str| tree.given(node, key);
-        if let Some(trigger) = given("trigger") {
-            if given("script").is_some() || given("run").is_some() {
-                c.config(path, trigger, "these keys cannot be used together: script, trigger").suggestion =
-                    Some("a job either runs a script or triggers a pipeline".into());
-            } else {
-                c.unsupported(&path.then("trigger"), trigger);
-            }
+        let has_work = given("script").is_some() || given("run").is_some();
+        if let Some(trigger) = given("trigger")
+            && let Some(other) = ["script", "run"].into_iter().find(|key| given(key).is_some())
+        {
+            c.config(path, trigger, format_args!("these keys cannot be used together: {other}, trigger"))
+                .suggestion = Some("a job either runs a script or triggers a pipeline".into());
             return None;
         }
-        if given("script").is_none() && given("run").is_none() && given("needs").is_some() {
+        let is_bridge = !has_work && (given("trigger").is_some() || given("needs").is_some());
+        if is_bridge && given("trigger").is_none() && !mentions_pipeline(c, node) {
             c.config(path, entry.key, "should implement the script:, run:, or trigger: keyword").suggestion =
-                Some("add `script:`; jobs that only mirror another pipeline are not supported yet".into());
+                Some(
+                    "add `script:`; only a need of another project's pipeline makes a job without one".into(),
+                );
             return None;
         }
-        c.known_keys(path, node, &KEYS);
-        for key in NOT_YET {
-            if let Some(given) = given(key) {
-                c.unsupported(&path.then(key), given);
+        c.known_keys(path, node, if is_bridge { &BRIDGE_KEYS } else { &KEYS });
+        if let Some(run) = given("run") {
+            let with: Vec<&str> = ["script", "before_script", "after_script"]
+                .into_iter()
+                .filter(|key| tree.get(node, key).is_some_and(|value| !tree.is_null(value)))
+                .collect();
+            if !with.is_empty() {
+                let text = format!("these keys cannot be used together: run, {}", with.join(", "));
+                c.config(path, run, text).suggestion = Some("a job has either steps or scripts".into());
+                return None;
             }
         }
         let mut spec = JobSpec {
@@ -154,11 +187,26 @@ impl JobReader<'_> {
             environment: None,
             release: None,
             manual_confirmation: None,
+            bridge: None,
+            elsewhere: Vec::new(),
+            run: None,
+            secrets: Vec::new(),
+            dast_configuration: None,
+            pages: None,
             places: Vec::new(),
         };
-        self.keywords(c, path, node, &mut spec);
-        spec.inherited.fill(self.default, &spec.inherit);
-        release::pages(c, path, name, node, &mut spec.inherited.artifacts);
+        self.keywords(c, path, node, &mut spec, is_bridge);
+        if is_bridge {
+            spec.inherited.fill_bridge(self.default, &spec.inherit);
+        } else {
+            spec.inherited.fill(self.default, &spec.inherit);
+            spec.pages = release::pages(c, path, name, node, &mut spec.inherited.artifacts);
+        }
+        if spec.run.is_some() {
+            // What `default` has of scripts is for jobs with scripts.
+            spec.inherited.before_script = None;
+            spec.inherited.after_script = None;
+        }
         let own = tree.map(node).unwrap_or_default().iter();
         spec.places =
             own.filter_map(|entry| Some((tree.text(entry.key)?.to_owned(), tree.place(entry.key)))).collect();
@@ -170,14 +218,27 @@ impl JobReader<'_> {
         (c.found.len() == before).then_some(spec)
     }
 
-    fn keywords(&mut self, c: &mut Check<'_>, path: &Path<'_>, node: NodeId, spec: &mut JobSpec) {
+    fn keywords(
+        &mut self,
+        c: &mut Check<'_>,
+        path: &Path<'_>,
+        node: NodeId,
+        spec: &mut JobSpec,
+        is_bridge: bool,
+    ) {
         let tree = c.tree;
         let given = |key: &str| tree.given(node, key);
+        if let Some(given) = given("trigger") {
+            spec.bridge = trigger::trigger(c, &path.then("trigger"), given);
+        }
+        if let Some(given) = given("run") {
+            spec.run = steps::run(c, &path.then("run"), given);
+        }
         match given("script") {
             Some(script) => {
                 spec.script = running::script(c, &path.then("script"), script).unwrap_or_default()
             }
-            None if given("run").is_some() => {}
+            None if is_bridge || given("run").is_some() => {}
             None => {
                 c.fail(&path.then("script"), node, "config can't be blank");
             }
@@ -193,7 +254,8 @@ impl JobReader<'_> {
         }
         if let Some(when) = given("when") {
             let words = ["on_success", "on_failure", "always", "manual", "delayed"];
-            spec.when = c.word(path, when, "when", &words).and_then(when_word);
+            let words = if is_bridge { &words[..4] } else { &words };
+            spec.when = c.word(path, when, "when", words).and_then(when_word);
         }
         let has_rules = given("rules").is_some();
         match given("start_in") {
@@ -214,11 +276,39 @@ impl JobReader<'_> {
             }
             None => {}
         }
-        if let Some(given) = given("allow_failure") {
+        if let Some(given) = given("allow_failure")
+            && is_bridge
+        {
+            let flag = c.boolean(&path.then("allow_failure"), given);
+            spec.allow_failure = flag.map(|yes| if yes { AllowFailure::Yes } else { AllowFailure::No });
+        } else if let Some(given) = given("allow_failure") {
             spec.allow_failure = running::allow_failure(c, &path.then("allow_failure"), given);
         }
         if let Some(given) = given("needs") {
-            spec.needs = needs(c, &path.then("needs"), given, false);
+            let of = if is_bridge { NeedsOf::Bridge } else { NeedsOf::Job };
+            if let Some(read) = needs(c, &path.then("needs"), given, of) {
+                if let Some((project, _)) = read.mirrors {
+                    if spec.bridge.is_some() {
+                        let text = "should contain either a trigger or a needs:pipeline";
+                        c.config(path, given, text).suggestion =
+                            Some("a job triggers a pipeline or mirrors one, not both".into());
+                    }
+                    spec.bridge = Some(Bridge::Mirror { project });
+                    // It waits for the earlier stages, unless it needs jobs as well.
+                    spec.needs = (!read.jobs.is_empty()).then_some(read.jobs);
+                } else {
+                    if read.jobs.is_empty()
+                        && !read.elsewhere.is_empty()
+                        && tree.given(node, "dependencies").is_some()
+                    {
+                        let text = "needs should hold the jobs of this pipeline that `dependencies` names";
+                        c.fail(path, given, text).suggestion =
+                            Some("take `dependencies` out, or need those jobs too".into());
+                    }
+                    spec.needs = Some(read.jobs);
+                    spec.elsewhere = read.elsewhere;
+                }
+            }
         }
         if let Some(given) = given("dependencies") {
             spec.dependencies = dependencies(c, path, given);
@@ -249,7 +339,15 @@ impl JobReader<'_> {
             spec.variables = variables::job(c, &path.then("variables"), given).unwrap_or_default();
         }
         if let Some(given) = given("parallel") {
-            spec.parallel = parallel(c, &path.then("parallel"), given);
+            if is_bridge && tree.map(given).is_none() {
+                c.config(
+                    &path.then("parallel"),
+                    given,
+                    "should be a hash: a trigger job has `parallel:matrix` only",
+                );
+            } else {
+                spec.parallel = parallel(c, &path.then("parallel"), given);
+            }
         }
         if let Some(given) = given("coverage") {
             spec.coverage = running::coverage(c, &path.then("coverage"), given);
@@ -266,7 +364,26 @@ impl JobReader<'_> {
         if let Some(given) = given("manual_confirmation") {
             spec.manual_confirmation = c.text(&path.then("manual_confirmation"), given);
         }
+        if let Some(given) = given("inputs") {
+            c.unsupported(&path.then("inputs"), given);
+        }
+        if let Some(given) = given("secrets") {
+            spec.secrets = credentials::secrets(c, &path.then("secrets"), given).unwrap_or_default();
+        }
+        if let Some(given) = given("dast_configuration") {
+            spec.dast_configuration = running::dast_configuration(c, &path.then("dast_configuration"), given);
+        }
     }
+}
+
+/// Whether the needs of a job without a script name a pipeline.
+fn mentions_pipeline(c: &Check<'_>, node: NodeId) -> bool {
+    let Some(needs) = c.tree.given(node, "needs") else { return false };
+    let items = match c.tree.value(needs) {
+        Value::Seq(_) => c.flatten(needs, usize::MAX).unwrap_or_default(),
+        _ => vec![needs],
+    };
+    items.iter().any(|item| c.tree.given(*item, "pipeline").is_some())
 }
 
 /// What a top level entry is (§3.2).

@@ -3,6 +3,7 @@
 use super::parallel::{Matrix, only_matrix};
 use crate::check::{Check, Path};
 use crate::diagnostic::Place;
+use crate::pipeline::{Elsewhere, NeedElsewhere};
 use crate::yaml::{NodeId, Value};
 
 /// One entry of `needs` as written.
@@ -16,13 +17,30 @@ pub(crate) struct NeedSpec {
     pub place: Place,
 }
 
+/// Needs of jobs outside of the pipeline (§31).
+const MAX_ELSEWHERE: usize = 5;
+
+/// Whose needs they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NeedsOf {
+    Job,
+    Bridge,
+    Rule,
+}
+
+/// `needs` by kind.
+#[derive(Debug, Default)]
+pub(crate) struct Needs {
+    /// Jobs of this pipeline.
+    pub jobs: Vec<NeedSpec>,
+    /// Jobs of other pipelines and projects.
+    pub elsewhere: Vec<NeedElsewhere>,
+    /// Of a bridge: the project whose pipeline it mirrors.
+    pub mirrors: Option<(String, Place)>,
+}
+
 /// Reads `needs` of a job, or of one of its rules.
-pub(crate) fn needs(
-    c: &mut Check<'_>,
-    path: &Path<'_>,
-    node: NodeId,
-    in_rule: bool,
-) -> Option<Vec<NeedSpec>> {
+pub(crate) fn needs(c: &mut Check<'_>, path: &Path<'_>, node: NodeId, of: NeedsOf) -> Option<Needs> {
     let tree = c.tree;
     let items = match tree.value(node) {
         Value::Map(entries) if entries.is_empty() => {
@@ -43,13 +61,99 @@ pub(crate) fn needs(
             return None;
         }
     };
-    let path = path.then("need");
+    let need_path = path.then("need");
     let before = c.found.len();
-    let needs = items.into_iter().filter_map(|item| need(c, &path, item, in_rule)).collect();
+    let mut needs = Needs::default();
+    for item in items {
+        let outside = ["pipeline", "project"].into_iter().find_map(|key| tree.given(item, key));
+        match outside {
+            None => needs.jobs.extend(need(c, &need_path, item)),
+            Some(given) if of == NeedsOf::Rule => {
+                let complaint = "uses invalid types: only jobs of the same pipeline can be needed in rules";
+                c.config(&need_path, given, complaint);
+            }
+            Some(given) if of == NeedsOf::Bridge => {
+                let project = mirrored(c, &need_path, item);
+                if needs.mirrors.is_some() {
+                    c.config(path, given, "should contain at most one bridge need");
+                }
+                needs.mirrors = project.or(needs.mirrors);
+            }
+            Some(_) => needs.elsewhere.extend(elsewhere(c, &need_path, item)),
+        }
+    }
+    if needs.elsewhere.len() > MAX_ELSEWHERE {
+        let text = format!("can hold at most {MAX_ELSEWHERE} jobs of other pipelines and projects");
+        c.config(path, node, text);
+    }
     (c.found.len() == before).then_some(needs)
 }
 
-fn need(c: &mut Check<'_>, path: &Path<'_>, node: NodeId, in_rule: bool) -> Option<NeedSpec> {
+/// `{pipeline: group/name}` of a bridge.
+fn mirrored(c: &mut Check<'_>, path: &Path<'_>, node: NodeId) -> Option<(String, Place)> {
+    let tree = c.tree;
+    let Some(pipeline) = tree.given(node, "pipeline").filter(|_| tree.given(node, "job").is_none()) else {
+        c.config(path, node, "uses invalid types: a trigger job can need jobs of its own pipeline only")
+            .suggestion = Some("a job with `script:` can fetch artifacts of other pipelines".into());
+        return None;
+    };
+    if !c.known_keys(path, node, &["pipeline"]) {
+        return None;
+    }
+    match tree.text(pipeline) {
+        Some(project) if !project.trim().is_empty() => Some((project.to_owned(), tree.place(node))),
+        _ => {
+            c.fail(path, pipeline, "pipeline should be a string");
+            None
+        }
+    }
+}
+
+/// `{pipeline, job, artifacts}` or `{project, job, ref, artifacts}`.
+fn elsewhere(c: &mut Check<'_>, path: &Path<'_>, node: NodeId) -> Option<NeedElsewhere> {
+    let tree = c.tree;
+    let of_project = tree.given(node, "project").is_some();
+    let keys: &[&str] =
+        if of_project { &["project", "job", "ref", "artifacts"] } else { &["pipeline", "job", "artifacts"] };
+    if !c.known_keys(path, node, keys) {
+        return None;
+    }
+    let text = |c: &mut Check<'_>, key: &str| match tree.given(node, key) {
+        Some(value) => match tree.scalar_text(value).filter(|text| !text.trim().is_empty()) {
+            // The number of a pipeline need not be quoted.
+            Some(text) if tree.text(value).is_some() || key == "pipeline" => Some(text),
+            _ => {
+                c.fail(path, value, format_args!("{key} should be a string"));
+                None
+            }
+        },
+        None => {
+            c.config(path, node, format_args!("missing required keys: {key}")).suggestion =
+                (key == "job").then(|| "name the job whose artifacts are wanted".to_owned());
+            None
+        }
+    };
+    let from = if of_project {
+        let (project, git_ref) = (text(c, "project"), text(c, "ref"));
+        Elsewhere::Project { project: project?, git_ref: git_ref? }
+    } else {
+        Elsewhere::Pipeline(text(c, "pipeline")?)
+    };
+    let job = text(c, "job")?;
+    let artifacts = match tree.given(node, "artifacts") {
+        None => true,
+        Some(value) => match tree.value(value) {
+            Value::Bool(flag) => *flag,
+            _ => {
+                c.fail(path, value, "artifacts should be a boolean value");
+                return None;
+            }
+        },
+    };
+    Some(NeedElsewhere { job, artifacts, from, place: tree.place(node) })
+}
+
+fn need(c: &mut Check<'_>, path: &Path<'_>, node: NodeId) -> Option<NeedSpec> {
     let tree = c.tree;
     let place = tree.place(node);
     match tree.value(node) {
@@ -65,20 +169,6 @@ fn need(c: &mut Check<'_>, path: &Path<'_>, node: NodeId, in_rule: bool) -> Opti
         Value::Map(_) => {}
         _ => {
             c.fail(path, node, "has an unsupported type");
-            return None;
-        }
-    }
-    for key in ["pipeline", "project"] {
-        if let Some(given) = tree.given(node, key) {
-            if in_rule {
-                c.config(
-                    path,
-                    given,
-                    "uses invalid types: only jobs of the same pipeline can be needed in rules",
-                );
-            } else {
-                c.unsupported(&path.then(key), given);
-            }
             return None;
         }
     }

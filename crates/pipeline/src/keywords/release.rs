@@ -2,7 +2,7 @@
 
 use crate::check::{Check, Path};
 use crate::durations::parse_duration;
-use crate::pipeline::{Artifacts, Release};
+use crate::pipeline::{Artifacts, Pages, Release};
 use crate::yaml::{NodeId, Value};
 
 const KEYS: [&str; 8] =
@@ -71,63 +71,69 @@ fn read_assets(c: &mut Check<'_>, path: &Path<'_>, node: NodeId) {
     }
 }
 
-/// `pages`, `publish` and the job name `pages`: adds the publish directory to the artifacts.
+/// `pages`, `publish` and the job name `pages`: what is published, whose directory is added to the artifacts.
 pub(crate) fn pages(
     c: &mut Check<'_>,
     path: &Path<'_>,
     name: &str,
     node: NodeId,
     artifacts: &mut Option<Artifacts>,
-) {
+) -> Option<Pages> {
     let tree = c.tree;
     let keyword = tree.given(node, "pages");
     let path = path.then("pages");
-    let mut publish = None;
+    let (mut publish, mut path_prefix, mut expires) = (None, None, None);
     let is_pages = match keyword.map(|pages| (pages, tree.value(pages))) {
         None => name == "pages",
         Some((_, Value::Bool(on))) => *on,
         Some((pages, Value::Map(_))) => {
             if !c.mapping(&path, pages, &["path_prefix", "expire_in", "publish"]) {
-                return;
+                return None;
             }
             for key in ["path_prefix", "publish"] {
                 if let Some(value) = tree.given(pages, key) {
                     let text = c.text(&path.then(key), value);
-                    if key == "publish" {
-                        publish = text;
+                    match key {
+                        "publish" => publish = text,
+                        _ => path_prefix = text,
                     }
                 }
             }
-            if let Some(expire_in) = tree.given(pages, "expire_in")
-                && !tree.text(expire_in).is_some_and(|text| {
-                    text == "never" || text.contains('$') || parse_duration(text).is_some()
-                })
-            {
-                c.config(&path, expire_in, "expire in should be a duration");
+            if let Some(expire_in) = tree.given(pages, "expire_in") {
+                match tree.text(expire_in) {
+                    Some(text) if text == "never" || text.contains('$') || parse_duration(text).is_some() => {
+                        expires = Some(text.to_owned());
+                    }
+                    _ => {
+                        c.config(&path, expire_in, "expire in should be a duration");
+                    }
+                }
             }
             true
         }
         Some((pages, _)) => {
             c.config(&path, pages, "should be a boolean value or a hash");
-            return;
+            return None;
         }
     };
     if let Some(old) = tree.given(node, "publish") {
         if !is_pages {
             c.fail(&path, old, "publish can only be used within a `pages` job");
-            return;
+            return None;
         }
         if publish.is_some() {
             c.fail(&path, old, "publish is given twice, as `publish` and as `pages:publish`");
-            return;
+            return None;
         }
         publish = c.text(&path.then("publish"), old);
     }
-    if is_pages {
-        let publish = publish.unwrap_or_else(|| "public".to_owned());
-        let artifacts = artifacts.get_or_insert_default();
-        if !artifacts.paths.contains(&publish) {
-            artifacts.paths.push(publish);
-        }
+    if !is_pages {
+        return None;
     }
+    let publish = publish.unwrap_or_else(|| "public".to_owned());
+    let artifacts = artifacts.get_or_insert_default();
+    if !artifacts.paths.contains(&publish) {
+        artifacts.paths.push(publish.clone());
+    }
+    Some(Pages { publish, path_prefix, expire_in: expires })
 }

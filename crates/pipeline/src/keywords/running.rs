@@ -3,7 +3,7 @@
 
 use crate::check::{Check, Path};
 use crate::durations::parse_duration;
-use crate::pipeline::{AllowFailure, Retry};
+use crate::pipeline::{AllowFailure, DastConfiguration, Retry};
 use crate::re2::Re2;
 use crate::yaml::{NodeId, Value};
 use std::time::Duration;
@@ -227,6 +227,22 @@ pub(crate) fn hooks(c: &mut Check<'_>, path: &Path<'_>, node: NodeId) -> Option<
         Some(script) => c.script(&path.then("pre_get_sources_script"), script),
         None => Some(Vec::new()),
     }
+}
+
+/// `dast_configuration`: names of profiles.
+pub(crate) fn dast_configuration(
+    c: &mut Check<'_>,
+    path: &Path<'_>,
+    node: NodeId,
+) -> Option<DastConfiguration> {
+    if !c.mapping(path, node, &["site_profile", "scanner_profile"]) {
+        return None;
+    }
+    let mut text = |key: &str| match c.tree.given(node, key) {
+        Some(value) => c.text(&path.then(key), value),
+        None => None,
+    };
+    Some(DastConfiguration { site_profile: text("site_profile"), scanner_profile: text("scanner_profile") })
 }
 
 /// `script`, which must not be blank.
