@@ -1,6 +1,7 @@
 //! The `harrier` binary: command line, printer, signals, wiring. It holds no logic.
 
 mod doctor_cli;
+mod inspect_cli;
 mod local_cli;
 mod log_format;
 mod runner_cli;
@@ -29,6 +30,16 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Check a configuration
+    Lint(inspect_cli::LintArgs),
+    /// Print the merged configuration
+    Expand(inspect_cli::ExpandArgs),
+    /// List the jobs of this pipeline and what leaves others out
+    List(inspect_cli::ListArgs),
+    /// Draw the stages and needs of this pipeline
+    Graph(inspect_cli::GraphArgs),
+    /// Tell where each keyword and variable of a job comes from
+    Explain(inspect_cli::ExplainArgs),
     /// Find out why something does not work, without a job
     Doctor(doctor_cli::Doctor),
 }
@@ -51,6 +62,11 @@ fn main() -> ExitCode {
             arguments.insert(0, "harrier runner".into());
             runner_cli::main(arguments)
         }
+        Command::Lint(lint) => inspect_cli::lint(&lint),
+        Command::Expand(expand) => inspect_cli::expand(&expand),
+        Command::List(list) => inspect_cli::list(&list),
+        Command::Graph(graph) => inspect_cli::graph(&graph),
+        Command::Explain(explain) => inspect_cli::explain(&explain),
         Command::Doctor(doctor) => doctor_cli::main(doctor),
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
 
 /// Each crate and its layer. A new crate needs a line here and in `ARCHITECTURE.md`.
-const LAYERS: [(&str, Layer); 21] = [
+const LAYERS: &[(&str, Layer)] = &[
     ("harrier-base", Layer::Words),
     ("harrier-api", Layer::Words),
     ("harrier-yaml-events", Layer::Words),
@@ -14,6 +14,7 @@ const LAYERS: [(&str, Layer); 21] = [
     ("harrier-logpipe", Layer::Logic),
     ("harrier-pipeline", Layer::Logic),
     ("harrier-pages", Layer::Logic),
+    ("harrier-drawing", Layer::Logic),
     ("harrier-process", Layer::Deeds),
     ("harrier-store", Layer::Deeds),
     ("harrier-client", Layer::Deeds),
@@ -41,9 +42,10 @@ enum Layer {
     Dev,
 }
 
-/// The few edges within one layer: secrets on the wire, a runner's settings in a plan, artifacts over HTTP, and the raw
-/// log that the supervisor writes.
-const SIDEWAYS: [(&str, &str); 5] = [
+/// The few edges within one layer: secrets on the wire, a runner's settings in a plan, a pipeline to draw, artifacts over
+/// HTTP, and the raw log that the supervisor writes.
+const SIDEWAYS: &[(&str, &str)] = &[
+    ("harrier-drawing", "harrier-pipeline"),
     ("harrier-api", "harrier-base"),
     ("harrier-plan", "harrier-config"),
     ("harrier-pages", "harrier-pipeline"),

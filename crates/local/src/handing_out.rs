@@ -46,7 +46,7 @@ impl HandingOut {
     pub fn new(local: &Local, chosen: &Chosen, state: Arc<State>, snapshot: Snapshot, number: i64) -> Self {
         let latest = state.remembered();
         let mut facts = predefined::pipeline_facts(
-            &local.repository,
+            &local.repository.root,
             &local.facts,
             &local.request,
             number,

@@ -16,12 +16,12 @@ use crate::work_tree::WorkTree;
 use harrier_base::Variable;
 use harrier_engine::SweepError;
 use harrier_pipeline::{Compiled, Context, IncludeSource, RunKind, SourceFile};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 /// What is wanted.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Request {
     /// Where one stands.
     pub from: PathBuf,
@@ -139,54 +139,72 @@ impl Local {
 
     fn compile(repository: Repository, request: &Request, number: i64) -> Result<Self, PrepareError> {
         let facts = repository.facts()?;
-        let (compiled, fault) = {
+        let compiled = {
             let tree = WorkTree::new(&repository, &facts);
-            let file = request.file.trim_start_matches("./");
-            let text = tree.local(file).map_err(|error| match error {
-                harrier_pipeline::FetchError::NotFound => PrepareError::NoConfiguration {
-                    file: request.file.clone(),
-                    root: repository.root.clone(),
-                },
-                other @ (harrier_pipeline::FetchError::Unsupported(_)
-                | harrier_pipeline::FetchError::Failed(_)) => {
-                    PrepareError::Configuration { file: request.file.clone(), message: other.to_string() }
-                }
-            })?;
-            let pipeline =
-                predefined::pipeline_facts(&repository, &facts, request, number, String::new(), None);
-            let mut context = Context {
-                run: RunKind {
-                    source: "push".into(),
-                    git_ref: facts.head.ref_name().to_owned(),
-                    tag: facts.head.tag().is_some(),
-                    project_path: pipeline.project.path.clone(),
-                },
-                predefined: [
-                    harrier_pipeline::predefined::pipeline_variables(&pipeline),
-                    harrier_pipeline::predefined::user_variables(&pipeline.user),
-                ]
-                .concat(),
-                project: Vec::new(),
-                pipeline: request.variables.clone(),
-                changes: None,
-            };
-            let source = SourceFile { name: file.to_owned(), text };
-            let knew = tree.mentions_changes();
-            if knew {
-                context.changes = tree.changes()?;
-            }
-            let mut compiled = harrier_pipeline::compile(source.clone(), &tree, &context);
-            // The word may stand in an included file only, which is known once it was included.
-            if !knew && tree.mentions_changes() {
-                context.changes = tree.changes()?;
-                compiled = harrier_pipeline::compile(source, &tree, &context);
-            }
-            (compiled, tree.fault())
+            let source = configuration(&tree, &repository.root, request)?;
+            compile(&tree, &repository.root, &facts, source, request, number)?
         };
-        match fault {
-            Some(fault) => Err(fault.into()),
-            None => Ok(Self { repository, facts, compiled, request: request.clone() }),
+        Ok(Self { repository, facts, compiled, request: request.clone() })
+    }
+}
+
+/// The root file of a configuration.
+pub(crate) fn configuration(
+    tree: &WorkTree<'_>,
+    root: &Path,
+    request: &Request,
+) -> Result<SourceFile, PrepareError> {
+    let file = request.file.trim_start_matches("./");
+    let text = tree.local(file).map_err(|error| match error {
+        harrier_pipeline::FetchError::NotFound => {
+            PrepareError::NoConfiguration { file: request.file.clone(), root: root.to_owned() }
         }
+        other @ (harrier_pipeline::FetchError::Unsupported(_) | harrier_pipeline::FetchError::Failed(_)) => {
+            PrepareError::Configuration { file: request.file.clone(), message: other.to_string() }
+        }
+    })?;
+    Ok(SourceFile { name: file.to_owned(), text })
+}
+
+/// Compiles a configuration for what git knows; what changed is asked only when a file wants to know.
+pub(crate) fn compile(
+    tree: &WorkTree<'_>,
+    root: &Path,
+    facts: &GitFacts,
+    source: SourceFile,
+    request: &Request,
+    number: i64,
+) -> Result<Compiled, GitError> {
+    let pipeline = predefined::pipeline_facts(root, facts, request, number, String::new(), None);
+    let mut context = Context {
+        run: RunKind {
+            source: "push".into(),
+            git_ref: facts.head.ref_name().to_owned(),
+            tag: facts.head.tag().is_some(),
+            project_path: pipeline.project.path.clone(),
+        },
+        predefined: [
+            harrier_pipeline::predefined::pipeline_variables(&pipeline),
+            harrier_pipeline::predefined::user_variables(&pipeline.user),
+        ]
+        .concat(),
+        project: Vec::new(),
+        pipeline: request.variables.clone(),
+        changes: None,
+    };
+    let knew = tree.mentions_changes();
+    if knew {
+        context.changes = tree.changes()?;
+    }
+    let mut compiled = harrier_pipeline::compile(source.clone(), tree, &context);
+    // The word may stand in an included file only, which is known once it was included.
+    if !knew && tree.mentions_changes() {
+        context.changes = tree.changes()?;
+        compiled = harrier_pipeline::compile(source, tree, &context);
+    }
+    match tree.fault() {
+        Some(fault) => Err(fault),
+        None => Ok(compiled),
     }
 }
 

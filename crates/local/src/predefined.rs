@@ -3,7 +3,7 @@
 
 use crate::local::Request;
 use crate::origin::Origin;
-use crate::repository::{GitFacts, Repository};
+use crate::repository::GitFacts;
 use crate::state::State;
 use crate::ways;
 use harrier_api::JobInfo;
@@ -13,6 +13,7 @@ use harrier_engine::Abilities;
 use harrier_pipeline::predefined::{CommitFacts, PipelineFacts, ProjectFacts, ServerFacts, UserFacts};
 use harrier_plan::Facts;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 /// A project's id where there is no server to give one.
@@ -34,24 +35,24 @@ pub struct Program {
 }
 
 /// What the remote, or the directory, says of the project.
-fn origin(repository: &Repository, facts: &GitFacts) -> Origin {
+fn origin(root: &Path, facts: &GitFacts) -> Origin {
     facts.remote_url.as_deref().and_then(Origin::parse).unwrap_or_else(|| {
-        let name = repository.root.file_name().map(|n| n.to_string_lossy().into_owned());
+        let name = root.file_name().map(|n| n.to_string_lossy().into_owned());
         let name = name.filter(|n| !n.is_empty()).unwrap_or_else(|| "project".into());
         Origin { host: "localhost".into(), protocol: "http", port: None, path: format!("local/{name}") }
     })
 }
 
-/// All that is known before a job exists. `number` is the pipeline's; `sha` stands for HEAD where there is no commit.
+/// All that is known before a job exists. `root` is the project's directory; `number` is the pipeline's; `sha` stands for HEAD where there is no commit.
 pub fn pipeline_facts(
-    repository: &Repository,
+    root: &Path,
     facts: &GitFacts,
     request: &Request,
     number: i64,
     created_at: String,
     sha: Option<&str>,
 ) -> PipelineFacts {
-    let origin = origin(repository, facts);
+    let origin = origin(root, facts);
     let git_ref = facts.head.ref_name().to_owned();
     let commit = facts.commit.as_ref();
     let name = facts.user_name.clone().unwrap_or_else(|| "local".into());

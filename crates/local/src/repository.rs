@@ -75,16 +75,56 @@ impl Repository {
 
     /// What git knows: the commit and the configuration are asked side by side.
     pub fn facts(&self) -> Result<GitFacts, RepositoryError> {
+        self.facts_of("HEAD", None)
+    }
+
+    /// What git would know if `name` were checked out: a branch, a tag, a branch of the remote, or a commit, in this
+    /// order. `None`: there is nothing of that name.
+    pub fn facts_at(&self, name: &str) -> Result<Option<GitFacts>, RepositoryError> {
+        if name == "HEAD" {
+            return Ok(Some(self.facts()?).filter(|facts| facts.commit.is_some()));
+        }
+        let short = name.strip_prefix("refs/heads/").or(name.strip_prefix("refs/tags/")).unwrap_or(name);
+        let remote = self.config()?.remote().map_or_else(|| "origin".to_owned(), |r| r.name.clone());
+        let on_remote = name.strip_prefix(&format!("{remote}/")).unwrap_or(short);
+        let candidates = [
+            (format!("refs/heads/{short}"), Head::Branch(short.to_owned())),
+            (format!("refs/tags/{short}"), Head::Tag(short.to_owned())),
+            (format!("refs/remotes/{remote}/{on_remote}"), Head::Branch(on_remote.to_owned())),
+            (name.to_owned(), Head::Detached),
+        ];
+        for (full, head) in candidates {
+            let commit = format!("{full}^{{commit}}");
+            let known =
+                Git::new(&self.root, "rev-parse").ask(["--verify", "-q", "--end-of-options", &commit]);
+            let found = match known {
+                Ok(found) => found,
+                // Not even the form of a name.
+                Err(GitError::Failed { .. }) => None,
+                Err(other @ GitError::Start { .. }) => return Err(other.into()),
+            };
+            let Some(sha) = found else { continue };
+            let sha = String::from_utf8_lossy(&sha).trim().to_owned();
+            return self.facts_of(&sha, Some(head)).map(Some);
+        }
+        Ok(None)
+    }
+
+    /// `head` is what is taken as checked out, `None` for what is.
+    fn facts_of(&self, commit: &str, head: Option<Head>) -> Result<GitFacts, RepositoryError> {
         let (config, commit) = std::thread::scope(|scope| {
             let config = scope.spawn(|| self.config());
-            let commit = self.commit();
+            let commit = self.commit(commit);
             (config.join(), commit)
         });
         let config = config.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let commit = commit?;
         let remote = config.remote();
         let default_branch = self.default_branch(remote.map_or("origin", |r| r.name.as_str()))?;
-        let head = self.head(commit.is_some())?;
+        let head = match head {
+            Some(head) => head,
+            None => self.head(commit.is_some())?,
+        };
         let upstream = match &head {
             Head::Branch(branch) => config.upstream(branch),
             Head::Tag(_) | Head::Detached => None,
@@ -116,6 +156,32 @@ impl Repository {
             split_nul(&bytes).filter(|name| self.root.join(name).symlink_metadata().is_ok()).collect();
         files.sort_unstable();
         files.dedup();
+        Ok(files)
+    }
+
+    /// Every file of a commit, sorted.
+    pub fn files_at(&self, commit: &str) -> Result<Vec<String>, GitError> {
+        let bytes = Git::new(&self.root, "ls-tree")
+            .ask(["-r", "-z", "--full-tree", "--name-only", commit])?
+            .unwrap_or_default();
+        let mut files: Vec<String> = split_nul(&bytes).collect();
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    /// The content of a file of a commit.
+    pub fn file_at(&self, commit: &str, path: &str) -> Result<Vec<u8>, GitError> {
+        let name = format!("{commit}:{path}");
+        Ok(Git::new(&self.root, "cat-file").ask(["blob", &name])?.unwrap_or_default())
+    }
+
+    /// Files that differ between two commits.
+    pub fn changed_between(&self, base: &str, commit: &str) -> Result<Vec<String>, GitError> {
+        let bytes = Git::new(&self.root, "diff")
+            .ask(["--name-only", "-z", "--no-renames", "--no-ext-diff", base, commit, "--"])?
+            .unwrap_or_default();
+        let mut files: Vec<String> = split_nul(&bytes).collect();
+        files.sort_unstable();
         Ok(files)
     }
 
@@ -160,7 +226,7 @@ impl Repository {
             against.push(format!("refs/heads/{}", facts.default_branch));
         }
         for name in against {
-            match self.merge_base(&name)? {
+            match self.merge_base(&name, &commit.sha)? {
                 Some(base) if base != commit.sha => return Ok(Some(base)),
                 Some(_) => break,
                 None => {}
@@ -173,16 +239,17 @@ impl Repository {
     /// `changes:compare_to`.
     pub fn merge_base_with(&self, name: &str, facts: &GitFacts) -> Result<Option<String>, GitError> {
         let remote = facts.remote_name.as_deref().unwrap_or("origin");
+        let head = facts.commit.as_ref().map_or("HEAD", |commit| commit.sha.as_str());
         for candidate in [format!("refs/remotes/{remote}/{name}"), name.to_owned()] {
-            if let Some(base) = self.merge_base(&candidate)? {
+            if let Some(base) = self.merge_base(&candidate, head)? {
                 return Ok(Some(base));
             }
         }
         Ok(None)
     }
 
-    fn merge_base(&self, name: &str) -> Result<Option<String>, GitError> {
-        match Git::new(&self.root, "merge-base").ask([name, "HEAD"]) {
+    fn merge_base(&self, name: &str, head: &str) -> Result<Option<String>, GitError> {
+        match Git::new(&self.root, "merge-base").ask([name, head]) {
             Ok(found) => Ok(found.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned())),
             // "Not a valid object name": there is no such ref.
             Err(GitError::Failed { .. }) => Ok(None),
@@ -190,9 +257,9 @@ impl Repository {
         }
     }
 
-    fn commit(&self) -> Result<Option<Commit>, GitError> {
+    fn commit(&self, name: &str) -> Result<Option<Commit>, GitError> {
         const FORMAT: &str = "--format=%H%x00%T%x00%P%x00%an%x00%ae%x00%ad%x00%cn%x00%ce%x00%cd%x00%cI%x00%B";
-        let asked = Git::new(&self.root, "log").text(["-1", "--date=raw", FORMAT, "HEAD", "--"]);
+        let asked = Git::new(&self.root, "log").text(["-1", "--date=raw", FORMAT, name, "--"]);
         let text = match asked {
             Ok(text) => text,
             Err(failed) => {

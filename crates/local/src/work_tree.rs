@@ -1,16 +1,35 @@
-//! The work tree as the compiler of the configuration sees it: included files and the answers to `rules:changes` and
-//! `rules:exists`. What git has to be asked for is asked only when something wants it. It must never write.
+//! The work tree, or the tree of a commit, or a plain directory, as the compiler of the configuration sees it: included
+//! files and the answers to `rules:changes` and `rules:exists`. What git has to be asked for is asked only when something
+//! wants it. It must never write.
 
 use crate::git::GitError;
 use crate::repository::{GitFacts, Repository};
 use harrier_pipeline::{FetchError, IncludeSource};
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
 use std::io;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
+
+/// Where files are read.
+#[derive(Clone, Copy)]
+pub enum Ground<'a> {
+    /// The work tree.
+    Tree(&'a Repository),
+    /// A commit, by its id.
+    Commit(&'a Repository, &'a str),
+    /// A directory outside of any repository.
+    Directory(&'a Path),
+}
+
+/// Files of a plain directory that are looked at, and how deep they may lie.
+const MAX_FILES: usize = 100_000;
+const MAX_DEPTH: usize = 40;
 
 /// The source of a compilation.
 pub struct WorkTree<'a> {
-    repository: &'a Repository,
+    ground: Ground<'a>,
+    /// Texts that stand for files, by path.
+    unsaved: Option<&'a HashMap<String, String>>,
     facts: &'a GitFacts,
     files: OnceCell<Vec<String>>,
     mentions_changes: Cell<bool>,
@@ -20,12 +39,31 @@ pub struct WorkTree<'a> {
 impl<'a> WorkTree<'a> {
     /// Nothing is asked yet.
     pub fn new(repository: &'a Repository, facts: &'a GitFacts) -> Self {
+        Self::on(Ground::Tree(repository), facts)
+    }
+
+    /// As [`WorkTree::new`], for any ground.
+    pub fn on(ground: Ground<'a>, facts: &'a GitFacts) -> Self {
         Self {
-            repository,
+            ground,
+            unsaved: None,
             facts,
             files: OnceCell::new(),
             mentions_changes: Cell::new(false),
             fault: RefCell::new(None),
+        }
+    }
+
+    /// With texts in place of files, by their paths.
+    pub fn with_unsaved(mut self, unsaved: &'a HashMap<String, String>) -> Self {
+        self.unsaved = Some(unsaved);
+        self
+    }
+
+    /// Looks whether a text has the word `changes`; done for every file that is read.
+    pub fn heed(&self, text: &str) {
+        if text.contains("changes") {
+            self.mentions_changes.set(true);
         }
     }
 
@@ -36,9 +74,18 @@ impl<'a> WorkTree<'a> {
 
     /// What changed, for `rules:changes`; `None` if there is nothing to compare with.
     pub fn changes(&self) -> Result<Option<Vec<String>>, GitError> {
-        match self.repository.change_base(self.facts)? {
-            Some(base) => self.repository.changed_files(&base).map(Some),
+        let (Ground::Tree(repository) | Ground::Commit(repository, _)) = self.ground else { return Ok(None) };
+        match repository.change_base(self.facts)? {
+            Some(base) => self.changed(&base).map(Some),
             None => Ok(None),
+        }
+    }
+
+    fn changed(&self, base: &str) -> Result<Vec<String>, GitError> {
+        match self.ground {
+            Ground::Tree(repository) => repository.changed_files(base),
+            Ground::Commit(repository, commit) => repository.changed_between(base, commit),
+            Ground::Directory(_) => Ok(Vec::new()),
         }
     }
 
@@ -54,10 +101,23 @@ impl<'a> WorkTree<'a> {
         if !inside {
             return Err(FetchError::Failed("it lies outside of the repository".into()));
         }
-        match std::fs::read(self.repository.root.join(relative)) {
-            Ok(bytes) => {
-                String::from_utf8(bytes).map_err(|_| FetchError::Failed("it is not UTF-8 text".into()))
+        if let Some(text) = self.unsaved.and_then(|unsaved| unsaved.get(path)) {
+            return Ok(text.clone());
+        }
+        let root = match self.ground {
+            Ground::Tree(repository) => &repository.root,
+            Ground::Directory(root) => root,
+            Ground::Commit(repository, commit) => {
+                let there = self.files().binary_search_by(|file| file.as_str().cmp(path)).is_ok();
+                if !there {
+                    return Err(FetchError::NotFound);
+                }
+                let bytes = repository.file_at(commit, path);
+                return text_of(bytes.map_err(|error| FetchError::Failed(error.to_string()))?);
             }
+        };
+        match std::fs::read(root.join(relative)) {
+            Ok(bytes) => text_of(bytes),
             Err(why) if matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 Err(FetchError::NotFound)
             }
@@ -69,15 +129,18 @@ impl<'a> WorkTree<'a> {
 impl IncludeSource for WorkTree<'_> {
     fn local(&self, path: &str) -> Result<String, FetchError> {
         let text = self.read(path)?;
-        if text.contains("changes") {
-            self.mentions_changes.set(true);
-        }
+        self.heed(&text);
         Ok(text)
     }
 
     fn files(&self) -> &[String] {
         self.files.get_or_init(|| {
-            self.repository.files().unwrap_or_else(|error| {
+            let files = match self.ground {
+                Ground::Tree(repository) => repository.files(),
+                Ground::Commit(repository, commit) => repository.files_at(commit),
+                Ground::Directory(root) => Ok(files_below(root)),
+            };
+            files.unwrap_or_else(|error| {
                 self.fault.borrow_mut().get_or_insert(error);
                 Vec::new()
             })
@@ -85,12 +148,38 @@ impl IncludeSource for WorkTree<'_> {
     }
 
     fn changed_since(&self, git_ref: &str) -> Result<Vec<String>, String> {
-        let base = self.repository.merge_base_with(git_ref, self.facts).map_err(|e| e.to_string())?;
+        let (Ground::Tree(repository) | Ground::Commit(repository, _)) = self.ground else {
+            return Err("there is no git repository to compare with".into());
+        };
+        let base = repository.merge_base_with(git_ref, self.facts).map_err(|e| e.to_string())?;
         match base {
-            Some(base) => self.repository.changed_files(&base).map_err(|e| e.to_string()),
+            Some(base) => self.changed(&base).map_err(|e| e.to_string()),
             None => Err(format!(
                 "there is no branch, tag or commit {git_ref:?} with a commit in common with HEAD"
             )),
         }
     }
+}
+
+fn text_of(bytes: Vec<u8>) -> Result<String, FetchError> {
+    String::from_utf8(bytes).map_err(|_| FetchError::Failed("it is not UTF-8 text".into()))
+}
+
+/// The files below a directory, sorted; links are not followed, what cannot be read is left out.
+fn files_below(root: &Path) -> Vec<String> {
+    let mut files = Vec::new();
+    let mut open: Vec<(PathBuf, String, usize)> = vec![(root.to_owned(), String::new(), 0)];
+    while let Some((dir, prefix, depth)) = open.pop() {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            let Ok(kind) = entry.file_type() else { continue };
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            if kind.is_dir() && depth < MAX_DEPTH {
+                open.push((entry.path(), format!("{name}/"), depth + 1));
+            } else if !kind.is_dir() && files.len() < MAX_FILES {
+                files.push(name);
+            }
+        }
+    }
+    files.sort_unstable();
+    files
 }

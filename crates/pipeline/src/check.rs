@@ -268,7 +268,7 @@ impl<'t> Check<'t> {
 }
 
 /// The candidate that differs from `word` by a slip or two.
-pub(crate) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let limit = match word.chars().count() {
         0..=2 => return None,
         3..=4 => 1,

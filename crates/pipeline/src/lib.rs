@@ -31,6 +31,7 @@ mod source;
 mod status;
 mod yaml;
 
+pub use check::nearest;
 pub use compile::compile;
 pub use context::{Context, RunKind};
 pub use diagnostic::{Diagnostic, Note, Place, Severity, render};

@@ -302,6 +302,9 @@ pub struct MatchedRule {
     pub text: String,
     /// Where it is written.
     pub place: Place,
+    /// Names of the variables it sets.
+    #[serde(default)]
+    pub variables: Vec<String>,
 }
 
 /// One instance of a `parallel` job (§17).

@@ -299,7 +299,8 @@ pub(crate) enum Verdict<'r> {
 impl Rule {
     /// The rule for messages.
     pub fn matched(&self, number: usize) -> MatchedRule {
-        MatchedRule { number, text: self.text.clone(), place: self.place }
+        let variables = self.variables.iter().map(|variable| variable.key.clone()).collect();
+        MatchedRule { number, text: self.text.clone(), place: self.place, variables }
     }
 }
 

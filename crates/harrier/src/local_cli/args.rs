@@ -37,21 +37,8 @@ pub struct RunArgs {
     #[arg(long)]
     pub no_delay: bool,
 
-    /// A variable for the pipeline, above those of the configuration; may be given several times
-    #[arg(long = "variable", short = 'v', value_name = "KEY=VALUE")]
-    pub variables: Vec<String>,
-
-    /// A variable taken from the environment and hidden in the logs; may be given several times
-    #[arg(long = "secret", value_name = "NAME")]
-    pub secrets: Vec<String>,
-
-    /// A file of variables: KEY=VALUE lines, or YAML when it ends in .yml or .yaml (values, or {value, masked, file})
-    #[arg(long, value_name = "FILE")]
-    pub variables_file: Vec<PathBuf>,
-
-    /// The configuration, relative to the root of the repository
-    #[arg(long, short = 'f', value_name = "FILE", default_value = ".gitlab-ci.yml")]
-    pub file: String,
+    #[command(flatten)]
+    pub configuration: ConfigurationArgs,
 
     /// Most jobs at a time [default: number of cores]
     #[arg(long, short = 'j', value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -83,6 +70,26 @@ pub struct RunArgs {
     /// Remove all that earlier runs left in .harrier/, and do nothing else
     #[arg(long, conflicts_with_all = ["jobs", "stage"])]
     pub clean: bool,
+}
+
+/// What decides which pipeline a configuration makes; the same for every command that compiles one.
+#[derive(Args, Debug, Clone, Default)]
+pub struct ConfigurationArgs {
+    /// A variable for the pipeline, above those of the configuration; may be given several times
+    #[arg(long = "variable", short = 'v', value_name = "KEY=VALUE")]
+    pub variables: Vec<String>,
+
+    /// A variable taken from the environment and hidden in the logs; may be given several times
+    #[arg(long = "secret", value_name = "NAME")]
+    pub secrets: Vec<String>,
+
+    /// A file of variables: KEY=VALUE lines, or YAML when it ends in .yml or .yaml (values, or {value, masked, file})
+    #[arg(long, value_name = "FILE")]
+    pub variables_file: Vec<PathBuf>,
+
+    /// The configuration, relative to the root of the repository
+    #[arg(long, short = 'f', value_name = "FILE", default_value = ".gitlab-ci.yml")]
+    pub file: String,
 }
 
 /// The executors a local run can use.

@@ -74,14 +74,32 @@ pub fn dry_run(compiled: &Compiled, whole: &Pipeline, chosen: &Chosen, paint: Pa
         }
         let _ = writeln!(out, "  {}  {}", pad(&job.name, name_width), notes.join("; "));
     }
-    let left = left_out(whole, chosen);
-    if !left.is_empty() {
-        let _ = writeln!(out, "{}", paint.on(Colour::Bold, "left out"));
-        for LeftOut { name, reason, place: at } in left {
-            let at = at.map(|at| format!(" at {}", place(at, sources))).unwrap_or_default();
-            let line = format!("  {}  {reason}{at}", pad(&name, name_width));
-            let _ = writeln!(out, "{}", paint.on(Colour::Dim, &line));
-        }
+    out.push_str(&left_out_list(&left_out(whole, chosen), sources, name_width, paint));
+    out
+}
+
+/// The jobs that are not there, each with what leaves it out.
+pub fn left_out_list(left: &[LeftOut], sources: &Sources, name_width: usize, paint: Paint) -> String {
+    let mut out = String::new();
+    if left.is_empty() {
+        return out;
+    }
+    let most = left.iter().map(|job| width(&job.name)).max().unwrap_or(0).max(name_width);
+    let _ = writeln!(out, "{}", paint.on(Colour::Bold, "left out"));
+    for LeftOut { name, reason, place: at } in left {
+        let at = at.map(|at| format!(" at {}", place(at, sources))).unwrap_or_default();
+        let line = format!("  {}  {reason}{at}", pad(name, most));
+        let _ = writeln!(out, "{}", paint.on(Colour::Dim, &line));
+    }
+    out
+}
+
+/// The jobs that are not there, one JSON object each.
+pub fn left_out_json(left: &[LeftOut], sources: &Sources) -> String {
+    let mut out = String::new();
+    for LeftOut { name, reason, place: at } in left {
+        let at = at.map(|at| place(at, sources));
+        let _ = writeln!(out, "{}", json!({"name": name, "left_out": reason, "place": at}));
     }
     out
 }
@@ -111,7 +129,8 @@ fn left_out(whole: &Pipeline, chosen: &Chosen) -> Vec<LeftOut> {
     unselected.chain(whole.left_out.iter().cloned()).collect()
 }
 
-fn in_stage_order(pipeline: &Pipeline, ids: impl Iterator<Item = JobId>) -> impl Iterator<Item = &Job> {
+/// Jobs stage by stage.
+pub fn in_stage_order(pipeline: &Pipeline, ids: impl Iterator<Item = JobId>) -> impl Iterator<Item = &Job> {
     let mut ids: Vec<JobId> = ids.collect();
     ids.sort_by_key(|id| (pipeline.job(*id).stage_index, *id));
     ids.into_iter().map(|id| pipeline.job(id))
@@ -137,7 +156,8 @@ fn needs(job: &Job) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-fn job_json(job: &Job, sources: &Sources) -> Value {
+/// A job as JSON.
+pub fn job_json(job: &Job, sources: &Sources) -> Value {
     let allow_failure = match &job.allow_failure {
         AllowFailure::No => json!(false),
         AllowFailure::Yes => json!(true),

@@ -3,16 +3,17 @@
 
 mod args;
 mod executors;
-mod listing;
+pub mod listing;
 mod view;
-mod words;
+pub mod words;
 
-pub use args::RunArgs;
+pub use args::{ConfigurationArgs, RunArgs};
 
 use harrier_local::{
     Ended, Event, Interrupt, Local, PipelineStatus, PlaceError, PrepareError, Program, Request, RunError,
     RunWith, Selection, SelectionError, State, VariablesError,
 };
+use harrier_pipeline::Compiled;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use view::{Json, Live, Plain, View};
 use words::Paint;
 
 /// How `harrier run` can end without having run anything; each kind has its exit code.
-enum Failed {
+pub enum Failed {
     /// Bad usage.
     Usage(String),
     /// Bad configuration; the text is whole diagnostics.
@@ -52,7 +53,8 @@ pub fn run(args: &RunArgs) -> ExitCode {
     exit(result)
 }
 
-fn exit(result: Result<u8, Failed>) -> ExitCode {
+/// The exit code; a failure is told on standard error.
+pub fn exit(result: Result<u8, Failed>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(failed) => {
@@ -85,10 +87,10 @@ fn clean(args: &RunArgs) -> Result<u8, Failed> {
 }
 
 fn show(args: &RunArgs) -> Result<u8, Failed> {
-    let local = Local::prepare(&request(args)?).map_err(of_prepare)?;
-    warn(&local);
+    let local = Local::prepare(&request(&args.configuration)?).map_err(of_prepare)?;
+    warn(&local.compiled);
     let paint = paint(&io::stdout());
-    let pipeline = pipeline(&local)?;
+    let pipeline = pipeline(&local.compiled)?;
     let text = if args.list && args.json {
         listing::list_json(pipeline, &local.compiled.sources)
     } else if args.list {
@@ -109,12 +111,12 @@ fn show(args: &RunArgs) -> Result<u8, Failed> {
 
 fn carry_out(args: &RunArgs) -> Result<u8, Failed> {
     let executors = executors::of(args)?;
-    let request = request(args)?;
+    let request = request(&args.configuration)?;
     let own_binary = std::env::current_exe()
         .map_err(|why| Failed::Internal(format!("the path of this program cannot be found: {why}")))?;
     let ready = Local::prepare_to_run(&request).map_err(of_prepare)?;
-    warn(&ready.local);
-    let pipeline = pipeline(&ready.local)?;
+    warn(&ready.local.compiled);
+    let pipeline = pipeline(&ready.local.compiled)?;
     let chosen =
         harrier_local::choose(pipeline, &selection(args)).map_err(|e| of_selection(e, &ready.local))?;
     let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
@@ -174,11 +176,13 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failed> {
         .map_err(|why| Failed::Internal(format!("the tasks of this run cannot be started: {why}")))
 }
 
-fn here() -> Result<std::path::PathBuf, Failed> {
+/// The current directory.
+pub fn here() -> Result<std::path::PathBuf, Failed> {
     std::env::current_dir().map_err(|why| Failed::Usage(format!("the current directory is gone: {why}")))
 }
 
-fn request(args: &RunArgs) -> Result<Request, Failed> {
+/// What the arguments ask for, from the current directory.
+pub fn request(args: &ConfigurationArgs) -> Result<Request, Failed> {
     let of_variables = |error: VariablesError| Failed::Usage(error.to_string());
     let mut variables = Vec::new();
     for file in &args.variables_file {
@@ -203,8 +207,7 @@ fn selection(args: &RunArgs) -> Selection {
 }
 
 /// The pipeline, or why there is none.
-fn pipeline(local: &Local) -> Result<&harrier_pipeline::Pipeline, Failed> {
-    let compiled = &local.compiled;
+pub fn pipeline(compiled: &Compiled) -> Result<&harrier_pipeline::Pipeline, Failed> {
     if let Some(pipeline) = &compiled.pipeline {
         return Ok(pipeline);
     }
@@ -235,14 +238,15 @@ fn pipeline(local: &Local) -> Result<&harrier_pipeline::Pipeline, Failed> {
     }))
 }
 
-fn warn(local: &Local) {
-    let warnings = local.compiled.diagnostics.iter();
+/// Prints the warnings.
+pub fn warn(compiled: &Compiled) {
+    let warnings = compiled.diagnostics.iter();
     for warning in warnings.filter(|d| d.severity == harrier_pipeline::Severity::Warning) {
-        eprintln!("{}", harrier_pipeline::render(warning, &local.compiled.sources).trim_end());
+        eprintln!("{}", harrier_pipeline::render(warning, &compiled.sources).trim_end());
     }
 }
 
-fn of_prepare(error: PrepareError) -> Failed {
+pub fn of_prepare(error: PrepareError) -> Failed {
     let text = error.to_string();
     match error {
         PrepareError::Repository(_) | PrepareError::Taken(_) => Failed::Usage(text),
@@ -261,7 +265,8 @@ fn of_selection(error: SelectionError, local: &Local) -> Failed {
     Failed::Usage(text)
 }
 
-fn paint(out: &impl IsTerminal) -> Paint {
+/// Whether colours are written to `out`.
+pub fn paint(out: &impl IsTerminal) -> Paint {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
     let forced = std::env::var_os("CLICOLOR_FORCE").is_some_and(|v| v != "0");
     let dumb = std::env::var_os("TERM").is_some_and(|v| v == "dumb");
