@@ -7,6 +7,8 @@ use crate::auth::{AuthSource, Choice, Login, choose};
 use crate::auth_sources::gather;
 use crate::connection::{Engine, status, words};
 use crate::image_name::ImageName;
+use crate::present_check::{Proofs, Provenance, provenance};
+use crate::registry::{Answer, RegistrySettings, ask};
 use crate::words::Words;
 use bollard::auth::DockerCredentials;
 use bollard::models::ImageInspect;
@@ -52,6 +54,9 @@ pub(crate) struct ImageError {
 /// All pulls of this process.
 #[derive(Default)]
 pub(crate) struct Pulls {
+    /// Present images are used without asking their registry.
+    trust_present: bool,
+    proofs: Proofs,
     running: Mutex<HashMap<String, watch::Receiver<PullState>>>,
 }
 
@@ -71,6 +76,11 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Pulls {
+    /// Ones that use present images without asking.
+    pub fn trusting() -> Self {
+        Self { trust_present: true, ..Self::default() }
+    }
+
     /// Makes the image present by the first policy that can.
     pub async fn obtain(&self, wanted: &Wanted<'_>) -> Result<Present, ImageError> {
         let (image, log) = (wanted.image, wanted.log);
@@ -121,14 +131,20 @@ impl Pulls {
             }
             (PullPolicy::Always, Some(_)) => None,
         };
-        match (local, name, policy) {
+        match (local, &name, policy) {
             (Some(found), _, PullPolicy::IfNotPresent) => {
+                self.may_use(wanted, name.as_ref(), &found).await?;
                 log.info("Using locally found image version due to \"if-not-present\" pull policy");
                 Ok(present(wanted, &found))
             }
-            (Some(found), _, PullPolicy::Never | PullPolicy::Always) => Ok(present(wanted, &found)),
+            (Some(found), _, PullPolicy::Always) => {
+                self.may_use(wanted, name.as_ref(), &found).await?;
+                Ok(present(wanted, &found))
+            }
+            // Whoever runs the runner has said that what is here is for all.
+            (Some(found), _, PullPolicy::Never) => Ok(present(wanted, &found)),
             (None, Some(name), PullPolicy::Always | PullPolicy::IfNotPresent) => {
-                self.pull(wanted, &name).await?;
+                self.pull(wanted, name).await?;
                 match inspect(engine, &name.pull_reference()).await? {
                     Some(found) => Ok(present(wanted, &found)),
                     None => Err(ImageError {
@@ -152,6 +168,75 @@ impl Pulls {
         }
     }
 
+    /// An error unless the job's own log-in, or nobody's, may read the present image at the registry it came from.
+    async fn may_use(
+        &self,
+        wanted: &Wanted<'_>,
+        asked_for: Option<&ImageName>,
+        found: &ImageInspect,
+    ) -> Result<(), ImageError> {
+        let list = |names: &Option<Vec<String>>| names.clone().unwrap_or_default();
+        let names = match provenance(&wanted.image.name, &list(&found.repo_tags), &list(&found.repo_digests))
+        {
+            Provenance::Registry(names) if !self.trust_present => names,
+            Provenance::Registry(_) | Provenance::Local => return Ok(()),
+        };
+        let configuration =
+            |message: String| ImageError { message, reason: FailureReason::RunnerConfigurationError };
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let sources =
+            gather(wanted.auth, home.as_deref()).await.map_err(|error| configuration(error.to_string()))?;
+        let settings = RegistrySettings::of_this_machine();
+        let mut problems = Vec::new();
+        for name in &names {
+            let choice = choose(&sources, name);
+            let login = choice.login.as_ref().map(|(login, _)| login);
+            if self.proofs.is_fresh(name, login) {
+                return Ok(());
+            }
+            let mut answer = ask(name, login, &settings).await.answer;
+            // A registry may have dropped this very image since; its name there is another word for the repository.
+            if let (Answer::NotFound(_), Some(tagged)) =
+                (&answer, asked_for.filter(|asked| asked.path == name.path))
+            {
+                answer = ask(tagged, login, &settings).await.answer;
+            }
+            let problem = match answer {
+                Answer::Found { .. } => {
+                    self.proofs.note(name, login);
+                    return Ok(());
+                }
+                Answer::Unreachable { at, why, .. } if self.proofs.is_of_use(name, login) => {
+                    wanted.log.warning(&format!(
+                        "{at} does not answer ({why}); the local image of {} is used, because these credentials could read it \
+                         within the last day",
+                        wanted.image.name
+                    ));
+                    return Ok(());
+                }
+                Answer::Unreachable { at, why, .. } => format!("{at} does not answer: {why}"),
+                Answer::Refused(said) | Answer::NotFound(said) => {
+                    self.proofs.forget(name, login);
+                    said.to_string()
+                }
+                Answer::Unexpected(said) => said.to_string(),
+            };
+            let with = match &choice.login {
+                Some((login, origin)) => format!("with the user {:?} from {origin}", login.username),
+                None => "without credentials".to_owned(),
+            };
+            problems.push(format!("{}/{} {with}: {problem}", name.registry, name.path));
+        }
+        Err(configuration(format!(
+            "the image {:?} is present on the engine at {}, but this job has not shown that it may use it:\n  {}\n  what to \
+             do: give the job credentials that may pull it (DOCKER_AUTH_CONFIG, or docker login as the runner's user); \
+             where every job may use every present image, start the runner with HARRIER_TRUST_PRESENT_IMAGES=true",
+            wanted.image.name,
+            wanted.engine.address,
+            problems.join("\n  ")
+        )))
+    }
+
     async fn pull(&self, wanted: &Wanted<'_>, name: &ImageName) -> Result<(), ImageError> {
         let log = wanted.log;
         let home = std::env::var_os("HOME").map(PathBuf::from);
@@ -171,6 +256,7 @@ impl Pulls {
             tries += 1;
             let Err(answer) = self.shared(wanted, name, choice.login.as_ref().map(|(login, _)| login)).await
             else {
+                self.proofs.note(name, choice.login.as_ref().map(|(login, _)| login));
                 return Ok(());
             };
             let class = classify(&answer);

@@ -48,6 +48,7 @@ struct Bench {
     section: String,
     payload: Value,
     stop: Stop,
+    executor: DockerExecutor,
 }
 
 impl Bench {
@@ -76,6 +77,7 @@ impl Bench {
             section: "pull_policy = 'if-not-present'\n".into(),
             payload,
             stop: Stop::new(),
+            executor: DockerExecutor::new(),
         }
     }
 
@@ -153,11 +155,10 @@ impl Bench {
             limit: plan.log.limit,
         };
         let log = JobLog::open(dir, &settings, Arc::new(SystemClock)).await.expect("log");
-        let executor = DockerExecutor::new();
         let (raw, probe) = (dir.raw_log(), probe());
         let run = JobRun {
             plan: &plan,
-            executor: &executor,
+            executor: &self.executor,
             journal: &journal,
             cx: OpenCx { job_dir: dir.path(), raw_log: &raw, own_binary: &probe, die_with_parent: false },
             log: &log,
@@ -562,6 +563,30 @@ async fn a_private_image_with_wrong_and_right_credentials() {
     let (outcome, log) = job_login.run().await;
     assert!(outcome.success, "{outcome:?}\n{log}");
     contains(&log, &["Authenticating with credentials from the job's own credentials"]);
+
+    // The image is present now; that is nobody's leave to use it.
+    let id = docker(&["image", "inspect", &image, "--format", "{{.Id}}"]);
+    let present = |name: &str, auth: Option<String>| {
+        let bench = Bench::new(&["echo it runs"]).with("image", json!({"name": name}));
+        match auth {
+            Some(text) => bench.variable("DOCKER_AUTH_CONFIG", &text),
+            None => bench,
+        }
+    };
+    let short = id.trim_start_matches("sha256:")[..12].to_owned();
+    for name in [image.as_str(), short.as_str()] {
+        let (outcome, log) = present(name, None).run().await;
+        assert_eq!(outcome.reason, Some(FailureReason::RunnerConfigurationError), "{name}\n{log}");
+        let said = ["has not shown that it may use it", "answered 401", "HARRIER_TRUST_PRESENT_IMAGES"];
+        contains(&log, &said);
+        let (outcome, log) = present(name, Some(registry("DOCKER_AUTH_CONFIG"))).run().await;
+        assert!(outcome.success, "{name}: {outcome:?}\n{log}");
+        contains(&log, &["Using docker image sha256:", "it runs"]);
+    }
+    let mut trusting = present(&image, None);
+    trusting.executor = DockerExecutor::new().trusting_present_images();
+    let (outcome, log) = trusting.run().await;
+    assert!(outcome.success, "{outcome:?}\n{log}");
     forget();
 }
 

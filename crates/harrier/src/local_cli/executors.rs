@@ -21,7 +21,8 @@ pub fn of(args: &RunArgs) -> Result<Executors, Failed> {
             Some(ExecutorName::Docker) => Where::Docker,
         },
         shell: Arc::new(ShellExecutor::new(None)),
-        docker: Arc::new(DockerExecutor::new()),
+        // It is the user's own engine.
+        docker: Arc::new(DockerExecutor::new().trusting_present_images()),
         settings: settings(&args.docker)?,
     })
 }

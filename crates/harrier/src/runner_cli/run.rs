@@ -75,10 +75,7 @@ pub fn options(source: Source, config: &Path, user: Option<String>) -> Result<Ho
     Ok(HostOptions {
         source,
         program: identity::program(),
-        executors: vec![
-            Arc::new(ShellExecutor::new(user)) as Arc<dyn Executor>,
-            Arc::new(DockerExecutor::new()),
-        ],
+        executors: vec![Arc::new(ShellExecutor::new(user)) as Arc<dyn Executor>, Arc::new(docker())],
         own_binary: std::env::current_exe().map_err(CliError::Start)?,
         boot_id: harrier_process::boot_id(),
         state_dir: state_dir(config, given(std::env::var_os("HARRIER_STATE_DIR").map(PathBuf::from))),
@@ -86,6 +83,13 @@ pub fn options(source: Source, config: &Path, user: Option<String>) -> Result<Ho
         listen_address: None,
         on_config: None,
     })
+}
+
+/// `HARRIER_TRUST_PRESENT_IMAGES` is for machines where every job may use every image that is there.
+fn docker() -> DockerExecutor {
+    let trusts =
+        std::env::var("HARRIER_TRUST_PRESENT_IMAGES").is_ok_and(|text| parse_bool(&text) == Ok(true));
+    if trusts { DockerExecutor::new().trusting_present_images() } else { DockerExecutor::new() }
 }
 
 /// Runs the host to its end. Jobs left behind are an error, so that a service manager sees it.
