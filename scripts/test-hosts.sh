@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All that tests run against besides this program: a Docker Engine, a private registry plain and with TLS, the images, Podman.
+# All that tests run against besides this program: a Docker Engine, a private registry plain and with TLS, the images, Podman, PostgreSQL.
 # As root on Debian; safe to run again, silent when all is there. Each script here says what it makes and how to change it.
 #
 #   scripts/test-hosts.sh [start]
@@ -13,8 +13,10 @@ start)
   "$here/registry.sh" tls
   "$here/test-images.sh"
   "$here/podman.sh" images
+  "$here/postgres.sh"
   ;;
 stop)
+  "$here/postgres.sh" stop
   "$here/podman.sh" stop
   "$here/registry.sh" stop
   "$here/engine.sh" stop

@@ -36,6 +36,7 @@ struct Live {
 /// A pipeline in the middle of a transaction.
 pub(crate) struct Drive<'a> {
     tx: &'a mut dyn Tx,
+    configs: Configs,
     now: i64,
     project: i64,
     pipeline: i64,
@@ -63,6 +64,7 @@ impl<'a> Drive<'a> {
         let scheduler = Scheduler::restore(&config, &kept);
         Ok(Self {
             tx,
+            configs: configs.clone(),
             now,
             project,
             pipeline,
@@ -114,7 +116,7 @@ impl<'a> Drive<'a> {
         let freed = std::mem::take(&mut self.freed);
         let (project, now) = (self.project, self.now);
         for group in freed {
-            pass_on(self.tx, project, &group, now)?;
+            pass_on(self.tx, &self.configs, project, &group, now)?;
         }
         Ok(())
     }
@@ -385,7 +387,7 @@ fn holder(tx: &mut dyn Tx, project: i64, group: &str, besides: Option<i64>) -> R
 }
 
 /// Gives a resource that nobody holds any more to the oldest job that waits for it.
-fn pass_on(tx: &mut dyn Tx, project: i64, group: &str, now: i64) -> Result<()> {
+fn pass_on(tx: &mut dyn Tx, configs: &Configs, project: i64, group: &str, now: i64) -> Result<()> {
     if holder(tx, project, group, None)?.is_some() {
         return Ok(());
     }
@@ -404,7 +406,7 @@ fn pass_on(tx: &mut dyn Tx, project: i64, group: &str, now: i64) -> Result<()> {
     tx.changed(Change::Job { project, pipeline, job: id, status: Status::Pending });
     let wants = Wants { project, tags: json(&tags, "a list of tags")?, protected };
     tx.changed(Change::Queued { wants });
-    Ok(())
+    refresh(tx, configs, pipeline, now)
 }
 
 fn write_status(
@@ -428,7 +430,7 @@ fn write_status(
     Ok(())
 }
 
-/// Takes a pipeline as it is and writes its status; for changes that came from outside of it.
-pub(crate) fn refresh(tx: &mut dyn Tx, configs: &Configs, pipeline: i64, now: i64) -> Result<()> {
+/// Writes the status of a pipeline, of which a job was changed from outside.
+fn refresh(tx: &mut dyn Tx, configs: &Configs, pipeline: i64, now: i64) -> Result<()> {
     Drive::load(tx, configs, pipeline, now)?.settle()
 }

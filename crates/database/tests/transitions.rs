@@ -1,0 +1,481 @@
+//! What each transition does, the same on SQLite and PostgreSQL.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use harrier_base::Variable;
+use harrier_database::{
+    ArtifactView, Ask, Change, CiVariable, DatabaseError, NewRunner, NewToken, NewUser, PageAt, Patience,
+    Put, Registers, RunnerEdit, Store, TokenKind, TraceEnd, WhyPending,
+};
+use harrier_pipeline::{Outcome, Status};
+use support::{Home, features, pipeline, pipeline_of, project, runner, runner_with, states};
+
+/// Each scenario on both.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                let home = super::Home::sqlite();
+                super::$name(home.open().await).await;
+            })*
+        }
+        mod postgresql {
+            $(#[tokio::test]
+            async fn $name() {
+                let home = super::Home::postgres();
+                super::$name(home.open().await).await;
+            })*
+        }
+    };
+}
+
+on_both! {
+    stages_follow_one_another,
+    retries_are_new_rows,
+    cancelling_waits_only_for_who_can_be_asked,
+    manual_and_delayed_jobs,
+    resources_reach_over_pipelines,
+    newer_commits_cancel_older_pipelines,
+    claims_are_fair_and_fit,
+    a_reservation_that_lapses_goes_back,
+    silent_jobs_are_dropped,
+    old_runners_start_at_once,
+    artifacts_and_dotenv_reach_later_jobs,
+    runners_and_their_tokens,
+    users_and_tokens,
+    variables_by_rank,
+    why_pending,
+    changes_are_told_after_the_commit,
+}
+
+fn failed(reason: &str, code: i64) -> Outcome {
+    Outcome::Failed { exit_code: Some(code), reason: reason.into() }
+}
+
+/// Claims and accepts; gives the job's id.
+async fn start(store: &Store, ask: &Ask, now: i64) -> i64 {
+    let claim = store.claim_next(ask.clone(), now).await.unwrap().expect("a job");
+    store.accept(claim.job.id, now).await.unwrap();
+    claim.job.id
+}
+
+async fn end(store: &Store, job: i64, outcome: Outcome, now: i64) {
+    store.finish(job, outcome, TraceEnd::default(), now).await.unwrap();
+}
+
+const STAGES: &str = "stages: [one, two]\na: {stage: one, script: x}\nb: {stage: one, script: x, allow_failure: true}\n\
+                      c: {stage: two, script: x}\nd: {stage: two, script: x, needs: [a]}\n";
+
+async fn stages_follow_one_another(store: Store) {
+    let project = project(&store, "g/p").await;
+    let made = pipeline(&store, project.id, STAGES, 2000).await;
+    assert_eq!((made.iid, made.status), (1, Status::Pending));
+    let ask = runner(&store, runner_with(&[])).await;
+    let a = start(&store, &ask, 3000).await;
+    let b = start(&store, &ask, 3000).await;
+    assert!(store.claim_next(ask.clone(), 3000).await.unwrap().is_none());
+    assert_eq!(states(&store, made.id).await, "a=running b=running c=created d=created");
+    end(&store, a, Outcome::Success, 4000).await;
+    assert_eq!(states(&store, made.id).await, "a=success b=running c=created d=pending");
+    end(&store, b, failed("script_failure", 3), 5000).await;
+    assert_eq!(states(&store, made.id).await, "a=success b=failed c=pending d=pending");
+    for _ in 0..2 {
+        let job = start(&store, &ask, 6000).await;
+        end(&store, job, Outcome::Success, 7000).await;
+    }
+    let done = store.pipeline(made.id).await.unwrap();
+    assert_eq!((done.status, done.warnings, done.finished_at), (Status::Success, true, Some(7000)));
+    assert_eq!(done.started_at, Some(3000));
+    let b = store.job(b).await.unwrap();
+    assert_eq!((b.exit_code, b.failure_reason.as_deref()), (Some(3), Some("script_failure")));
+    // The same words once more change nothing.
+    end(&store, a, failed("script_failure", 1), 8000).await;
+    assert_eq!(store.job(a).await.unwrap().status, Status::Success);
+    assert_eq!(pipeline(&store, project.id, STAGES, 9000).await.iid, 2);
+}
+
+async fn retries_are_new_rows(store: Store) {
+    let project = project(&store, "g/p").await;
+    let text = "stages: [one, two]\na: {stage: one, script: x, retry: 1}\nb: {stage: two, script: x}\n";
+    let made = pipeline(&store, project.id, text, 2000).await;
+    let ask = runner(&store, runner_with(&[])).await;
+    let first = start(&store, &ask, 3000).await;
+    end(&store, first, failed("script_failure", 1), 4000).await;
+    assert_eq!(states(&store, made.id).await, "a=pending b=created");
+    let old = store.job(first).await.unwrap();
+    assert_eq!((old.status, old.retried, old.attempt), (Status::Failed, true, 1));
+    let second = start(&store, &ask, 5000).await;
+    assert_ne!(first, second);
+    assert_eq!(store.job(second).await.unwrap().attempt, 2);
+    end(&store, second, failed("script_failure", 1), 6000).await;
+    assert_eq!(states(&store, made.id).await, "a=failed b=skipped");
+    assert_eq!(store.pipeline(made.id).await.unwrap().status, Status::Failed);
+    assert!(matches!(store.retry(first, None, 7000).await, Err(DatabaseError::Conflict { .. })));
+    let third = store.retry(second, None, 7000).await.unwrap();
+    assert_eq!((third.status, third.attempt), (Status::Pending, 1));
+    assert_eq!(states(&store, made.id).await, "a=pending b=created");
+    assert_eq!(start(&store, &ask, 8000).await, third.id);
+    end(&store, third.id, Outcome::Success, 9000).await;
+    assert_eq!(states(&store, made.id).await, "a=success b=pending");
+    assert_eq!(store.jobs(made.id, true).await.unwrap().len(), 4);
+    let job = start(&store, &ask, 9000).await;
+    end(&store, job, failed("script_failure", 1), 9500).await;
+    store.retry_pipeline(made.id, None, 9600).await.unwrap();
+    assert_eq!(states(&store, made.id).await, "a=success b=pending");
+}
+
+async fn cancelling_waits_only_for_who_can_be_asked(store: Store) {
+    let project = project(&store, "g/p").await;
+    let text = "a: {script: x}\nb: {script: x}\nc: {script: x}\nd: {stage: deploy, script: x}\n";
+    let made = pipeline(&store, project.id, text, 2000).await;
+    let ask = runner(&store, runner_with(&[])).await;
+    let a = start(&store, &ask, 3000).await;
+    let reserved = store.claim_next(ask.clone(), 3000).await.unwrap().unwrap();
+    let old =
+        Ask { features: harrier_api::Features { cancel_gracefully: false, ..features() }, ..ask.clone() };
+    let c = start(&store, &old, 3000).await;
+    store.cancel_pipeline(made.id, false, 4000).await.unwrap();
+    assert_eq!(states(&store, made.id).await, "a=canceling b=canceled c=canceled d=canceled");
+    assert_eq!(store.pipeline(made.id).await.unwrap().status, Status::Canceling);
+    assert!(!store.job(c).await.unwrap().executes());
+    assert!(matches!(store.accept(reserved.job.id, 4000).await, Err(DatabaseError::Conflict { .. })));
+    let known = store.job_of_token(&reserved.token).await.unwrap().unwrap();
+    assert_eq!((known.status, known.executes()), (Status::Canceled, false));
+    end(&store, a, Outcome::Success, 5000).await;
+    assert_eq!(store.pipeline(made.id).await.unwrap().status, Status::Canceled);
+    // By force nobody is waited for.
+    let made = pipeline(&store, project.id, "a: {script: x}\n", 6000).await;
+    let a = start(&store, &ask, 6000).await;
+    assert_eq!(store.cancel_job(a, false, 6500).await.unwrap().status, Status::Canceling);
+    assert_eq!(store.cancel_job(a, true, 7000).await.unwrap().status, Status::Canceled);
+    assert!(matches!(store.cancel_job(a, true, 7000).await, Err(DatabaseError::Conflict { .. })));
+    assert_eq!(store.pipeline(made.id).await.unwrap().status, Status::Canceled);
+}
+
+async fn manual_and_delayed_jobs(store: Store) {
+    let project = project(&store, "g/p").await;
+    let text = "m: {script: x, when: manual}\nd: {script: x, when: delayed, start_in: 10 seconds}\n";
+    let made = pipeline(&store, project.id, text, 2000).await;
+    assert_eq!(states(&store, made.id).await, "m=manual d=scheduled");
+    let jobs = store.jobs(made.id, false).await.unwrap();
+    assert_eq!(jobs[1].due_at, Some(12_000));
+    assert_eq!(store.due(11_999, Patience::default()).await.unwrap(), Some(12_000));
+    assert_eq!(states(&store, made.id).await, "m=manual d=scheduled");
+    store.due(12_000, Patience::default()).await.unwrap();
+    assert_eq!(states(&store, made.id).await, "m=manual d=pending");
+    let given = vec![Variable::public("WHO", "me")];
+    store.play(jobs[0].id, Some(5), given.clone(), 13_000).await.unwrap();
+    assert_eq!(states(&store, made.id).await, "m=pending d=pending");
+    assert!(matches!(store.play(jobs[0].id, None, given, 13_000).await, Err(DatabaseError::Conflict { .. })));
+    let ask = runner(&store, runner_with(&[])).await;
+    let claim = store.claim_next(ask, 14_000).await.unwrap().unwrap();
+    assert_eq!((claim.job.name.as_str(), claim.job.played_by), ("m", Some(5)));
+    assert_eq!(claim.manual[0].value, "me");
+    assert_eq!(claim.queue, 2);
+}
+
+async fn resources_reach_over_pipelines(store: Store) {
+    let project = project(&store, "g/p").await;
+    let text = "a: {script: x, resource_group: prod}\n";
+    let mut made = Vec::new();
+    for branch in ["one", "two", "three"] {
+        made.push(pipeline_of(&store, project.id, text, branch, "22", 2000).await.id);
+    }
+    assert_eq!(states(&store, made[0]).await, "a=pending");
+    assert_eq!(states(&store, made[1]).await, "a=waiting_for_resource");
+    let ask = runner(&store, runner_with(&[])).await;
+    let first = start(&store, &ask, 3000).await;
+    assert!(store.claim_next(ask.clone(), 3000).await.unwrap().is_none());
+    end(&store, first, Outcome::Success, 4000).await;
+    assert_eq!(states(&store, made[1]).await, "a=pending");
+    assert_eq!(states(&store, made[2]).await, "a=waiting_for_resource");
+    assert_eq!(store.pipeline(made[1]).await.unwrap().status, Status::Pending);
+    store.cancel_pipeline(made[1], false, 5000).await.unwrap();
+    assert_eq!(states(&store, made[2]).await, "a=pending");
+}
+
+async fn newer_commits_cancel_older_pipelines(store: Store) {
+    let project = project(&store, "g/p").await;
+    let text = "a: {script: x, interruptible: true}\nb: {script: x}\n";
+    let ask = runner(&store, runner_with(&[])).await;
+    let old = pipeline_of(&store, project.id, text, "main", "01", 2000).await;
+    let other = pipeline_of(&store, project.id, text, "other", "02", 2000).await;
+    let newer = pipeline_of(&store, project.id, text, "main", "03", 3000).await;
+    assert_eq!(store.pipeline(old.id).await.unwrap().status, Status::Canceled);
+    assert_eq!(store.pipeline(other.id).await.unwrap().status, Status::Pending);
+    store.cancel_pipeline(other.id, false, 3500).await.unwrap();
+    // What must not be interrupted has begun: it stays.
+    start(&store, &ask, 4000).await;
+    start(&store, &ask, 4000).await;
+    pipeline_of(&store, project.id, text, "main", "04", 5000).await;
+    assert_eq!(store.pipeline(newer.id).await.unwrap().status, Status::Running);
+}
+
+async fn claims_are_fair_and_fit(store: Store) {
+    let (one, two) = (project(&store, "g/one").await, project(&store, "g/two").await);
+    let text = "a: {script: x}\nb: {script: x}\nc: {script: x}\n";
+    pipeline(&store, one.id, text, 2000).await;
+    pipeline(&store, two.id, text, 2000).await;
+    pipeline(&store, two.id, "t: {script: x, tags: [gpu]}\n", 2000).await;
+    let ask = runner(&store, runner_with(&[])).await;
+    let mut order = Vec::new();
+    while let Some(claim) = store.claim_next(ask.clone(), 3000).await.unwrap() {
+        order.push(claim.job.project);
+    }
+    assert_eq!(order, [one.id, two.id, one.id, two.id, one.id, two.id]);
+    let mut tagged = runner_with(&["gpu", "big"]);
+    tagged.run_untagged = false;
+    let gpu = runner(&store, tagged).await;
+    assert_eq!(store.claim_next(gpu.clone(), 3000).await.unwrap().unwrap().job.name, "t");
+    // A runner of a project takes only its jobs; a paused one none.
+    let mine = NewRunner { projects: Some(vec![two.id]), ..runner_with(&[]) };
+    let mine = runner(&store, mine).await;
+    pipeline(&store, one.id, "a: {script: x}\n", 4000).await;
+    assert!(store.claim_next(mine.clone(), 4000).await.unwrap().is_none());
+    pipeline(&store, two.id, "a: {script: x}\n", 4000).await;
+    let edit = RunnerEdit { paused: Some(true), ..RunnerEdit::default() };
+    store.edit_runner(mine.runner, edit).await.unwrap();
+    assert!(store.claim_next(mine.clone(), 4000).await.unwrap().is_none());
+    let edit = RunnerEdit { paused: Some(false), ..RunnerEdit::default() };
+    store.edit_runner(mine.runner, edit).await.unwrap();
+    assert_eq!(store.claim_next(mine, 4000).await.unwrap().unwrap().job.project, two.id);
+    // Who cannot carry a job out makes it fail.
+    let made =
+        pipeline(&store, two.id, "z: {script: x, artifacts: {reports: {junit: a}}, tags: [big]}\n", 5000)
+            .await;
+    let weak = Ask { features: harrier_api::Features::default(), ..gpu };
+    assert!(store.claim_next(weak, 5000).await.unwrap().is_none());
+    let jobs = store.jobs(made.id, false).await.unwrap();
+    assert_eq!(jobs[0].failure_reason.as_deref(), Some("runner_unsupported"));
+}
+
+async fn a_reservation_that_lapses_goes_back(store: Store) {
+    let project = project(&store, "g/p").await;
+    pipeline(&store, project.id, "a: {script: x}\n", 2000).await;
+    let ask = Ask { reserve_until: 10_000, ..runner(&store, runner_with(&[])).await };
+    let first = store.claim_next(ask.clone(), 3000).await.unwrap().unwrap();
+    store.keep_reserved(first.job.id, 12_000).await.unwrap();
+    assert_eq!(store.due(11_000, Patience::default()).await.unwrap(), Some(12_000));
+    assert!(store.claim_next(ask.clone(), 11_000).await.unwrap().is_none());
+    store.due(12_000, Patience::default()).await.unwrap();
+    let second = store.claim_next(ask, 12_000).await.unwrap().unwrap();
+    assert_eq!(first.job.id, second.job.id);
+    assert!(store.job_of_token(&first.token).await.unwrap().is_none());
+    assert!(store.job_of_token(&second.token).await.unwrap().unwrap().executes());
+}
+
+async fn silent_jobs_are_dropped(store: Store) {
+    let project = project(&store, "g/p").await;
+    let made = pipeline(&store, project.id, "a: {script: x}\nb: {script: x}\n", 2000).await;
+    let ask = runner(&store, runner_with(&[])).await;
+    let (a, b) = (start(&store, &ask, 3000).await, start(&store, &ask, 3000).await);
+    let patience = Patience { silence: 1000, overtime: 500, pending: 100_000 };
+    store.touch(b, 3800).await.unwrap();
+    store.due(4000, patience).await.unwrap();
+    assert_eq!(states(&store, made.id).await, "a=failed b=running");
+    assert_eq!(store.job(a).await.unwrap().failure_reason.as_deref(), Some("no_updates_running"));
+    store.cancel_job(b, false, 4100).await.unwrap();
+    store.due(4800, patience).await.unwrap();
+    assert_eq!(states(&store, made.id).await, "a=failed b=canceled");
+    // After a start of the server everybody has time to come back.
+    pipeline(&store, project.id, "c: {script: x}\n", 5000).await;
+    let c = start(&store, &ask, 5000).await;
+    store.resume(9000, 10_000).await.unwrap();
+    store.due(9500, patience).await.unwrap();
+    assert_eq!(store.job(c).await.unwrap().status, Status::Running);
+    store.set_timeout(c, 1).await.unwrap();
+    store.due(9600, Patience { silence: 100_000, ..patience }).await.unwrap();
+    assert_eq!(store.job(c).await.unwrap().failure_reason.as_deref(), Some("server_timeout_running"));
+}
+
+async fn old_runners_start_at_once(store: Store) {
+    let project = project(&store, "g/p").await;
+    pipeline(&store, project.id, "a: {script: x}\n", 2000).await;
+    let ask = runner(&store, runner_with(&[])).await;
+    let features = harrier_api::Features { two_phase_job_commit: false, ..features() };
+    let claim = store.claim_next(Ask { features, ..ask }, 3000).await.unwrap().unwrap();
+    assert_eq!((claim.job.status, claim.job.started_at), (Status::Running, Some(3000)));
+}
+
+fn archive(job: i64, sha: &str) -> ArtifactView {
+    ArtifactView {
+        job,
+        kind: "archive".into(),
+        format: "zip".into(),
+        filename: "artifacts.zip".into(),
+        size: 7,
+        sha256: sha.into(),
+        public: true,
+        created_at: 3500,
+        expires_at: Some(9000),
+    }
+}
+
+async fn artifacts_and_dotenv_reach_later_jobs(store: Store) {
+    let project = project(&store, "g/p").await;
+    let text = "stages: [one, two]\na: {stage: one, script: x}\nb: {stage: one, script: x}\nc: {stage: two, script: x}\n";
+    pipeline(&store, project.id, text, 2000).await;
+    let ask = runner(&store, runner_with(&[])).await;
+    let (a, b) = (start(&store, &ask, 3000).await, start(&store, &ask, 3000).await);
+    assert_eq!(store.put_artifact(archive(a, "aa")).await.unwrap(), Put::Stored);
+    assert_eq!(store.put_artifact(archive(a, "aa")).await.unwrap(), Put::Same);
+    assert_eq!(store.put_artifact(archive(a, "bb")).await.unwrap(), Put::Other);
+    store.set_dotenv(b, vec![("URL".into(), "http://x".into())]).await.unwrap();
+    end(&store, a, Outcome::Success, 4000).await;
+    end(&store, b, Outcome::Success, 4000).await;
+    let claim = store.claim_next(ask.clone(), 5000).await.unwrap().unwrap();
+    assert_eq!(claim.dotenv, [("URL".to_owned(), "http://x".to_owned())]);
+    assert_eq!(claim.sources.len(), 1);
+    assert_eq!(claim.sources[0].archive, Some(("artifacts.zip".to_owned(), 7)));
+    assert_eq!(store.expired_artifacts(8999, 10).await.unwrap().len(), 0);
+    assert_eq!(store.expired_artifacts(9000, 10).await.unwrap().len(), 1);
+    store.keep_artifacts(a).await.unwrap();
+    assert_eq!(store.expired_artifacts(9000, 10).await.unwrap().len(), 0);
+    store.erase(a, 9500).await.unwrap();
+    assert!(store.artifacts(a).await.unwrap().is_empty());
+    store.release(claim.job.id).await.unwrap();
+    assert!(store.claim_next(ask, 9600).await.unwrap().is_none());
+    assert_eq!(
+        store.job(claim.job.id).await.unwrap().failure_reason.as_deref(),
+        Some("missing_dependency_failure")
+    );
+}
+
+async fn runners_and_their_tokens(store: Store) {
+    let (view, token) = store.create_runner(runner_with(&[]), TokenKind::Runner, 1000).await.unwrap();
+    assert!(token.expose().starts_with("glrt-"));
+    assert_eq!(store.runner_of_token(&token, 1000).await.unwrap().unwrap().id, view.id);
+    let (again, new) = store.reset_runner_token(view.id, Some(5000)).await.unwrap();
+    assert_eq!(again.id, view.id);
+    assert!(store.runner_of_token(&token, 1000).await.unwrap().is_none());
+    assert!(store.runner_of_token(&new, 4999).await.unwrap().is_some());
+    assert!(store.runner_of_token(&new, 5000).await.unwrap().is_none());
+    let info = harrier_api::Info { version: "1.2".into(), ..harrier_api::Info::default() };
+    let one =
+        store.contact(view.id, "s_a".into(), Some(info.clone()), "10.0.0.1".into(), 2000).await.unwrap();
+    assert_eq!(store.contact(view.id, "s_a".into(), None, "10.0.0.1".into(), 3000).await.unwrap(), one);
+    let other = store.contact(view.id, String::new(), None, String::new(), 50_000).await.unwrap();
+    assert_ne!(one, other);
+    let managers = store.managers(Some(view.id)).await.unwrap();
+    assert_eq!(managers.len(), 2);
+    assert_eq!((managers[0].info.version.as_str(), managers[0].contacted_at), ("1.2", 2000));
+    assert_eq!(store.runner(view.id).await.unwrap().contacted_at, Some(50_000));
+    store.delete_manager(view.id, "s_a".into()).await.unwrap();
+    assert!(matches!(
+        store.delete_manager(view.id, "s_a".into()).await,
+        Err(DatabaseError::NotFound("manager"))
+    ));
+    let project = project(&store, "g/p").await;
+    let instance = store.reset_registration_token(Registers::Instance, 1000).await.unwrap();
+    let own = store.reset_registration_token(Registers::Project(project.id), 1000).await.unwrap();
+    assert!(own.expose().starts_with("GR1348941"));
+    assert_eq!(store.registers(&instance).await.unwrap(), Some(Registers::Instance));
+    assert_eq!(store.registers(&own).await.unwrap(), Some(Registers::Project(project.id)));
+    store.reset_registration_token(Registers::Instance, 2000).await.unwrap();
+    assert_eq!(store.registers(&instance).await.unwrap(), None);
+    store.delete_runner(view.id).await.unwrap();
+    assert!(matches!(store.runner(view.id).await, Err(DatabaseError::NotFound("runner"))));
+}
+
+async fn users_and_tokens(store: Store) {
+    let new = NewUser { username: "root".into(), admin: true, ..NewUser::default() };
+    let root = store.create_user(new.clone(), 1000).await.unwrap();
+    assert!(matches!(store.create_user(new, 1000).await, Err(DatabaseError::Taken { .. })));
+    let new = NewToken {
+        kind: TokenKind::Personal,
+        user: Some(root.id),
+        project: None,
+        name: "script".into(),
+        scopes: vec!["api".into()],
+        access_level: None,
+        expires_at: Some(9000),
+    };
+    let (view, token) = store.create_token(new, 1000).await.unwrap();
+    assert!(token.expose().starts_with("glpat-") && token.expose().starts_with(&view.hint));
+    assert_eq!(store.token(&token, 2000).await.unwrap().unwrap().user, Some(root.id));
+    assert!(store.token(&token, 9000).await.unwrap().is_none());
+    assert_eq!(store.tokens(TokenKind::Personal, Some(root.id), None).await.unwrap()[0].used_at, Some(2000));
+    store.revoke_token(view.id, 3000).await.unwrap();
+    assert!(store.token(&token, 3000).await.unwrap().is_none());
+    let (session, secret) = store.create_session(root.id, 5000, 1000).await.unwrap();
+    assert_eq!(store.session(&secret, 2000).await.unwrap().unwrap().id, session.id);
+    assert!(store.session(&secret, 5000).await.unwrap().is_none());
+    store
+        .edit_user(
+            root.id,
+            harrier_database::UserEdit { password: Some("hash".into()), ..Default::default() },
+        )
+        .await
+        .unwrap();
+    assert!(store.session(&secret, 2000).await.unwrap().is_none());
+    assert_eq!(store.user_named("root").await.unwrap().unwrap().1.as_deref(), Some("hash"));
+    let page = PageAt { number: 1, size: 10 };
+    let mine = project(&store, "root/p").await;
+    assert_eq!(store.projects(None, false, "", page).await.unwrap().total, 0);
+    assert_eq!(store.projects(Some(root.id), false, "", page).await.unwrap().total, 0);
+    store.set_member(mine.id, root.id, harrier_database::AccessLevel::from_number(30), 1000).await.unwrap();
+    assert_eq!(store.projects(Some(root.id), false, "ROOT/", page).await.unwrap().total, 1);
+    assert_eq!(store.projects(None, true, "nothing", page).await.unwrap().total, 0);
+}
+
+async fn variables_by_rank(store: Store) {
+    let project = project(&store, "g/p").await;
+    let one = |value: &str, scope: &str, protected: bool| CiVariable {
+        variable: Variable::internal("KEY", value).masked(),
+        protected,
+        hidden: false,
+        environment_scope: scope.into(),
+        description: String::new(),
+    };
+    store.set_variable(None, one("instance", "*", false), false).await.unwrap();
+    store.set_variable(Some(project.id), one("all", "*", false), false).await.unwrap();
+    store.set_variable(Some(project.id), one("prod", "prod*", true), false).await.unwrap();
+    let again = store.set_variable(Some(project.id), one("all", "*", false), false).await;
+    assert!(matches!(again, Err(DatabaseError::Taken { .. })));
+    let values = |list: Vec<Variable>| list.into_iter().map(|v| v.value).collect::<Vec<_>>();
+    let got = store.variables_for(project.id, true, Some("production")).await.unwrap();
+    assert!(got[0].masked);
+    assert_eq!(values(got), ["instance", "all", "prod"]);
+    assert_eq!(
+        values(store.variables_for(project.id, false, Some("prod")).await.unwrap()),
+        ["instance", "all"]
+    );
+    assert_eq!(values(store.variables_for(project.id, true, None).await.unwrap()), ["instance", "all"]);
+    store.set_variable(Some(project.id), one("new", "*", false), true).await.unwrap();
+    store.delete_variable(None, "KEY", "*").await.unwrap();
+    assert_eq!(values(store.variables_for(project.id, false, None).await.unwrap()), ["new"]);
+}
+
+async fn why_pending(store: Store) {
+    let project = project(&store, "g/p").await;
+    let made = pipeline(&store, project.id, "a: {script: x, tags: [gpu]}\n", 2000).await;
+    let job = store.jobs(made.id, false).await.unwrap()[0].id;
+    assert_eq!(store.why_pending(job, 0).await.unwrap(), Some(WhyPending::NoRunner));
+    runner(&store, runner_with(&["cpu"])).await;
+    assert_eq!(store.why_pending(job, 0).await.unwrap(), Some(WhyPending::NoTag("gpu".into())));
+    let gpu = runner(&store, runner_with(&["gpu"])).await;
+    assert_eq!(store.why_pending(job, 5000).await.unwrap(), Some(WhyPending::Offline));
+    assert_eq!(store.why_pending(job, 500).await.unwrap(), Some(WhyPending::Turn));
+    store.claim_next(gpu, 3000).await.unwrap().unwrap();
+    assert_eq!(store.why_pending(job, 500).await.unwrap(), Some(WhyPending::Reserved));
+}
+
+async fn changes_are_told_after_the_commit(store: Store) {
+    let project = project(&store, "g/p").await;
+    let mut changes = store.changes();
+    let made = pipeline(&store, project.id, "a: {script: x}\n", 2000).await;
+    let mut seen = Vec::new();
+    while let Ok(change) = changes.try_recv() {
+        seen.push(change);
+    }
+    assert!(seen.iter().any(|c| matches!(c, Change::Queued { wants } if wants.project == project.id)));
+    assert!(seen.iter().any(
+        |c| matches!(c, Change::Pipeline { pipeline, status: Status::Pending, .. } if *pipeline == made.id)
+    ));
+    // What did not happen is not told.
+    assert!(store.accept(made.id + 100, 3000).await.is_err());
+    assert!(changes.try_recv().is_err());
+}
