@@ -191,6 +191,7 @@ pub(crate) fn compile(
         project: Vec::new(),
         pipeline: request.variables.clone(),
         changes: None,
+        inputs: Vec::new(),
     };
     let knew = tree.mentions_changes();
     if knew {

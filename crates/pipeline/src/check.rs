@@ -72,6 +72,13 @@ impl<'t> Check<'t> {
         &mut self.found[at]
     }
 
+    /// Records `<text>` about the keyword at a path, where the reference does not name the path.
+    pub fn plain(&mut self, path: &Path<'_>, at: NodeId, text: impl fmt::Display) -> &mut Diagnostic {
+        let diagnostic = self.fail(path, at, "");
+        diagnostic.message = text.to_string();
+        diagnostic
+    }
+
     /// Records `<path> config <text>`.
     pub fn config(&mut self, path: &Path<'_>, at: NodeId, text: impl fmt::Display) -> &mut Diagnostic {
         self.fail(path, at, format_args!("config {text}"))

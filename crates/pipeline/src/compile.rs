@@ -11,7 +11,7 @@ use crate::keywords::job::{JobReader, JobSpec, Kind, kind};
 use crate::keywords::parallel::group_name;
 use crate::keywords::refs::Refs;
 use crate::keywords::{variables, workflow};
-use crate::loader::{Unusable, load_file, whole};
+use crate::loader::{Parsed, Unusable, load_file, whole};
 use crate::origins::{Origins, Written};
 use crate::pipeline::{
     AllowFailure, Compiled, Filtered, Job, JobId, LeftOut, MatchedRule, Need, Pipeline, When, YamlVariable,
@@ -19,7 +19,7 @@ use crate::pipeline::{
 use crate::predefined::slug;
 use crate::rules::{Rule, RuleWhen, Verdict, evaluate};
 use crate::scope::Ranks;
-use crate::source::{FileId, IncludeSource, SourceFile};
+use crate::source::{FileId, Home, IncludeSource, SourceFile};
 use crate::yaml::{NodeId, Tree, Value};
 use crate::{extends, reference};
 use std::collections::{HashMap, HashSet};
@@ -102,31 +102,24 @@ fn too_big(place: Place) -> Diagnostic {
 
 impl Compiler<'_> {
     fn run(&mut self, root: SourceFile) -> Option<Made> {
-        let content = self.content(root)?;
+        let parsed = self.parsed(root)?;
         let ranks = Ranks::new(self.cx);
         let merged = {
             let scope = ranks.with(&[], &[]);
-            Includer {
-                tree: &mut self.tree,
-                source: self.source,
-                cx: self.cx,
-                scope: &scope,
-                found: &mut self.found,
-                warnings: &mut self.warnings,
-                from: &mut self.from,
-                contents: &mut self.contents,
-                files: 0,
-                bytes: 0,
-                seen: HashSet::new(),
-            }
-            .merged(content)
+            let mut includer = Includer::new(&mut self.tree, self.source, self.cx, &scope);
+            let merged = includer.root(parsed);
+            let mut said = includer.said();
+            self.found.append(&mut said.found);
+            self.warnings.append(&mut said.warnings);
+            (self.from, self.contents) = (said.from, said.contents);
+            merged
         };
-        self.merged = Some(merged);
+        self.merged = merged;
         // What is missing now would only make more noise later.
         if !self.found.is_empty() {
             return None;
         }
-        let extended = extends::resolve(&mut self.tree, merged, &mut self.found);
+        let extended = extends::resolve(&mut self.tree, merged?, &mut self.found);
         if self.found.len() >= extends::MAX_FOUND {
             return None;
         }
@@ -166,11 +159,11 @@ impl Compiler<'_> {
             .run(&mut self.found)
     }
 
-    /// The root file's content.
-    fn content(&mut self, root: SourceFile) -> Option<NodeId> {
+    /// The root file's documents.
+    fn parsed(&mut self, root: SourceFile) -> Option<Parsed> {
         let name = root.name.clone();
         let diagnostic = match load_file(&mut self.tree, root, &mut self.warnings) {
-            Ok(content) => return Some(content),
+            Ok(parsed) => return Some(parsed),
             Err(Unusable::Empty(file)) => Diagnostic::error(format!("Please provide content of {name}"))
                 .at(whole(file))
                 .suggest("a job is a name with a `script:` below it"),
@@ -403,7 +396,7 @@ impl<'a> Creation<'a> {
         let mut auto_cancel = self.parts.workflow.auto_cancel;
         if let Some(rules) = &self.parts.workflow.rules {
             let scope = self.ranks.with(&top, &[]);
-            match evaluate(rules, &scope, self.cx, self.source) {
+            match evaluate(rules, &scope, self.cx, self.source, &Home::Own) {
                 Verdict::Matched(_, rule) if rule.when == Some(RuleWhen::Never) => {
                     return Some(Made::Filtered(Filtered::Workflow { place: Some(rule.place) }));
                 }
@@ -502,7 +495,7 @@ impl<'a> Creation<'a> {
         };
         let mut matched = None;
         if let Some(rules) = &spec.rules {
-            match evaluate(rules, &scope, self.cx, self.source) {
+            match evaluate(rules, &scope, self.cx, self.source, &Home::Own) {
                 Verdict::Matched(number, rule) if rule.when == Some(RuleWhen::Never) => {
                     return out(format!("rule {number} says never ({})", rule.text), rule.place);
                 }

@@ -18,6 +18,18 @@ pub struct Context {
     /// The files changed by the push; `None` if there is no push information, which makes every
     /// `rules:changes` true (§12.3).
     pub changes: Option<Vec<String>>,
+    /// Values for the inputs that the header of the root file declares (§8.3): of the command line, of a schedule or
+    /// the API, or of the bridge that made this pipeline.
+    pub inputs: Vec<GivenInput>,
+}
+
+/// A value for an input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GivenInput {
+    /// Name of the input.
+    pub name: String,
+    /// A text stands for any type: `3`, `true` and `["a"]` are read as the type that the input has.
+    pub value: serde_json::Value,
 }
 
 /// What starts the pipeline and on which kind of ref (`ci-yaml.md` §13).

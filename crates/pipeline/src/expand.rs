@@ -95,6 +95,24 @@ pub(crate) fn expand_existing(scope: &dyn Scope, text: &str) -> String {
     Expansion::new(scope).run(text)
 }
 
+/// `text` with every reference replaced by what `look_up` gives, once; where it gives nothing the reference stays.
+pub(crate) fn expand_once<E>(
+    text: &str,
+    look_up: &dyn Fn(&str) -> Result<Option<String>, E>,
+) -> Result<String, E> {
+    let mut out = String::with_capacity(text.len());
+    for piece in pieces(text) {
+        match piece {
+            Piece::Plain(text) => out.push_str(text),
+            Piece::Name(name, written) => match look_up(name)? {
+                Some(value) => out.push_str(&value),
+                None => out.push_str(written),
+            },
+        }
+    }
+    Ok(out)
+}
+
 /// The expanded value of a variable, `None` if it is not defined.
 pub(crate) fn value_of(scope: &dyn Scope, name: &str) -> Option<String> {
     let found = scope.look_up(name)?;

@@ -30,8 +30,13 @@ pub(crate) enum Comparison {
 #[derive(Clone, Debug)]
 pub(crate) enum Expression {
     Variable(Rc<str>),
+    /// `$[[ inputs.NAME ]]`, in the rules of inputs only.
+    Input(Rc<str>),
     Text(Rc<str>),
-    Pattern { source: Rc<str>, regex: Rc<Re2> },
+    Pattern {
+        source: Rc<str>,
+        regex: Rc<Re2>,
+    },
     Null,
     Bool(bool),
     Not(Box<Expression>),
@@ -50,13 +55,62 @@ pub(crate) struct SyntaxError {
 impl Expression {
     /// Parses the text of an `if`.
     pub(crate) fn parse(text: &str) -> Result<Self, SyntaxError> {
-        let tokens = tokens(text)?;
+        Self::parse_with(text, Operands::Variables)
+    }
+
+    /// Parses the `if` of an input's rule, where the operands are other inputs (§8.2).
+    pub(crate) fn parse_for_inputs(text: &str) -> Result<Self, SyntaxError> {
+        Self::parse_with(text, Operands::Inputs)
+    }
+
+    fn parse_with(text: &str, operands: Operands) -> Result<Self, SyntaxError> {
+        let tokens = tokens(text, operands)?;
         let mut parser = Parser { tokens, at: 0, end: text.chars().count() };
         let expression = parser.or()?;
         match parser.tokens.get(parser.at) {
             None => Ok(expression),
             Some((at, Token::Close)) => Err(error(*at, "unexpected `)`")),
             Some((at, _)) => Err(error(*at, "expected an operator")),
+        }
+    }
+
+    /// The inputs it mentions.
+    pub(crate) fn inputs(&self) -> Vec<&str> {
+        match self {
+            Self::Input(name) => vec![name],
+            Self::Not(inner) => inner.inputs(),
+            Self::Compare(_, left, right) | Self::And(left, right) | Self::Or(left, right) => {
+                [left.inputs(), right.inputs()].concat()
+            }
+            Self::Variable(_) | Self::Text(_) | Self::Pattern { .. } | Self::Null | Self::Bool(_) => {
+                Vec::new()
+            }
+        }
+    }
+
+    /// As this one, with a value in the place of every input.
+    pub(crate) fn with_inputs(&self, value: &dyn Fn(&str) -> Self) -> Self {
+        let pair = |left: &Self, right: &Self| {
+            (Box::new(left.with_inputs(value)), Box::new(right.with_inputs(value)))
+        };
+        match self {
+            Self::Input(name) => value(name),
+            Self::Not(inner) => Self::Not(inner.with_inputs(value).into()),
+            Self::Compare(comparison, left, right) => {
+                let (left, right) = pair(left, right);
+                Self::Compare(*comparison, left, right)
+            }
+            Self::And(left, right) => {
+                let (left, right) = pair(left, right);
+                Self::And(left, right)
+            }
+            Self::Or(left, right) => {
+                let (left, right) = pair(left, right);
+                Self::Or(left, right)
+            }
+            Self::Variable(_) | Self::Text(_) | Self::Pattern { .. } | Self::Null | Self::Bool(_) => {
+                self.clone()
+            }
         }
     }
 
@@ -68,6 +122,7 @@ impl Expression {
     fn evaluate(&self, look_up: &dyn Fn(&str) -> Option<String>) -> Value {
         match self {
             Self::Variable(name) => look_up(name).map_or(Value::Null, Value::Text),
+            Self::Input(_) => Value::Null,
             Self::Text(text) => Value::Text(text.to_string()),
             Self::Pattern { source, .. } => Value::Text(source.to_string()),
             Self::Null => Value::Null,
@@ -142,7 +197,14 @@ fn error(at: usize, why: impl Into<String>) -> SyntaxError {
     SyntaxError { at, why: why.into() }
 }
 
-fn tokens(text: &str) -> Result<Vec<(usize, Token)>, SyntaxError> {
+/// What `$` may begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Operands {
+    Variables,
+    Inputs,
+}
+
+fn tokens(text: &str, operands: Operands) -> Result<Vec<(usize, Token)>, SyntaxError> {
     let chars: Vec<char> = text.chars().collect();
     let mut tokens = Vec::new();
     let mut at = 0;
@@ -155,6 +217,10 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, SyntaxError> {
         let (token, len) = match (c, next) {
             ('(', _) => (Token::Open, 1),
             (')', _) => (Token::Close, 1),
+            ('$', Some('[')) if operands == Operands::Inputs => input(&chars, at)?,
+            ('$', _) if operands == Operands::Inputs => {
+                return Err(error(at, "only `$[[ inputs.NAME ]]` can be compared here, no variables"));
+            }
             ('$', Some('[')) => {
                 return Err(error(at, "`$[[ inputs.… ]]` is only for the rules of inputs"));
             }
@@ -203,6 +269,20 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, SyntaxError> {
         at += len;
     }
     Ok(tokens)
+}
+
+/// `$[[ inputs.NAME ]]` at `at`.
+fn input(chars: &[char], at: usize) -> Result<(Token, usize), SyntaxError> {
+    let rest: String = chars[at..].iter().collect();
+    let name = rest.strip_prefix("$[[").and_then(|rest| rest.split_once("]]")).and_then(|(inside, _)| {
+        let name = inside.trim().strip_prefix("inputs.")?;
+        let plain = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+        (!name.is_empty() && name.chars().all(plain)).then(|| (name.to_owned(), inside.chars().count()))
+    });
+    match name {
+        Some((name, len)) => Ok((Token::Operand(Expression::Input(name.into())), len + 5)),
+        None => Err(error(at, "an input is written `$[[ inputs.NAME ]]`")),
+    }
 }
 
 /// `/…/flags` at `at`: two characters or more, up to the first slash without a backslash before it.

@@ -6,6 +6,7 @@
 
 mod check;
 mod compile;
+mod component;
 mod context;
 mod diagnostic;
 mod durations;
@@ -14,7 +15,10 @@ mod expression;
 mod extends;
 mod glob;
 mod graph;
+mod header;
 mod include;
+mod inputs;
+mod interpolation;
 mod keywords;
 mod loader;
 mod origins;
@@ -33,7 +37,7 @@ mod yaml;
 
 pub use check::nearest;
 pub use compile::compile;
-pub use context::{Context, RunKind};
+pub use context::{Context, GivenInput, RunKind};
 pub use diagnostic::{Diagnostic, Note, Place, Severity, render};
 pub use durations::parse_duration;
 pub use keywords::environment::{environment_slug, environment_tier};
@@ -41,5 +45,5 @@ pub use loader::yaml_mapping;
 pub use origins::{Origin, TopLevel, Way, Written};
 pub use pipeline::*;
 pub use schedule::{Action, Event, Kept, Outcome, Scheduler};
-pub use source::{FetchError, FileId, IncludeSource, SourceFile, Sources};
+pub use source::{FetchError, FileId, IncludeSource, ProjectAt, SourceFile, Sources};
 pub use status::{Status, StatusSet};

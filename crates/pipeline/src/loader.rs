@@ -11,41 +11,57 @@ pub(crate) enum Unusable {
     Empty(FileId),
     /// Its content is not a mapping.
     NotMapping(NodeId),
-    /// Not YAML, too big, or of a kind this version cannot read.
+    /// Not YAML, or too big.
     Broken(Box<Diagnostic>),
 }
 
-/// Loads a file; the node is a mapping.
+/// A file's documents.
+#[derive(Clone, Copy)]
+pub(crate) struct Parsed {
+    /// The whole header document, a mapping with the key `spec`.
+    pub header: Option<NodeId>,
+    /// The content, a mapping.
+    pub content: NodeId,
+}
+
+/// Loads a file.
 pub(crate) fn load_file(
     tree: &mut Tree,
     file: SourceFile,
     warnings: &mut Vec<Diagnostic>,
-) -> Result<NodeId, Unusable> {
+) -> Result<Parsed, Unusable> {
     let text = file.text.clone();
     let id = tree.sources.add(file);
+    let pieces = pieces(&text);
+    let several = pieces.len() > 1;
     let mut documents = Vec::new();
-    for (line, piece) in pieces(&text) {
-        documents.push(load(tree, id, piece, line, warnings).map_err(Unusable::Broken)?);
+    for (line, piece) in pieces {
+        // A piece with nothing but comments, such as a licence above the first divider, is no document.
+        match load(tree, id, piece, line, warnings).map_err(Unusable::Broken)? {
+            Loaded::Document(node) if !tree.is_null(node) => documents.push(node),
+            Loaded::Document(_) | Loaded::Empty => {}
+        }
     }
-    let mut documents = documents.into_iter();
-    let Some(Loaded::Document(first)) = documents.next() else { return Err(Unusable::Empty(id)) };
-    if documents.len() > 0
-        && let Some(header) = tree.entry(first, "spec")
-    {
-        let diagnostic =
-            Diagnostic::error("`spec:` headers are not supported yet by this version of Harrier")
-                .at(tree.place(header.key))
-                .keyword("spec")
-                .suggest("take the header out and write the values where the inputs are used");
-        return Err(Unusable::Broken(Box::new(diagnostic)));
+    let Some(first) = documents.first().copied() else { return Err(Unusable::Empty(id)) };
+    let is_header = |node: NodeId| tree.entry(node, "spec").is_some();
+    let header = (several && is_header(first)).then_some(first);
+    let content = match documents[..] {
+        [.., last] if header.is_some() && documents.len() > 1 => last,
+        _ if header.is_some() => return Err(Unusable::Empty(id)),
+        // A header that nothing follows.
+        _ if is_header(first) && tree.map(first).is_some_and(|entries| entries.len() == 1) => {
+            let job = tree.get(first, "spec").is_some_and(|spec| tree.get(spec, "script").is_some());
+            if !job {
+                return Err(Unusable::Empty(id));
+            }
+            first
+        }
+        _ => first,
+    };
+    if tree.map(content).is_none() {
+        return Err(Unusable::NotMapping(content));
     }
-    if tree.is_null(first) {
-        return Err(Unusable::Empty(id));
-    }
-    if tree.map(first).is_none() {
-        return Err(Unusable::NotMapping(first));
-    }
-    Ok(first)
+    Ok(Parsed { header, content })
 }
 
 /// A YAML mapping as JSON, read as the configuration is read, for files beside it (variables of a local run). The error is
@@ -58,7 +74,7 @@ pub fn yaml_mapping(file: SourceFile) -> Result<serde_json::Map<String, serde_js
         Unusable::NotMapping(_) => format!("{name} must be a mapping"),
         Unusable::Broken(diagnostic) => crate::render(&diagnostic, &tree.sources),
     })?;
-    match tree.json(node) {
+    match tree.json(node.content) {
         serde_json::Value::Object(map) => Ok(map),
         _ => Err(format!("{name} must be a mapping")),
     }

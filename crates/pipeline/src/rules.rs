@@ -11,7 +11,7 @@ use crate::glob::Glob;
 use crate::keywords::needs::{NeedSpec, NeedsOf, needs};
 use crate::keywords::variables;
 use crate::pipeline::{MatchedRule, When, YamlVariable};
-use crate::source::IncludeSource;
+use crate::source::{Home, IncludeSource, ProjectAt};
 use crate::yaml::NodeId;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(crate) struct Rule {
     pub text: String,
     pub condition: Option<Expression>,
     pub changes: Option<Changes>,
-    pub exists: Option<Vec<String>>,
+    pub exists: Option<Exists>,
     pub when: Option<RuleWhen>,
     pub start_in: Option<Duration>,
     pub allow_failure: Option<bool>,
@@ -53,6 +53,15 @@ pub(crate) enum RuleWhen {
 pub(crate) struct Changes {
     pub paths: Vec<String>,
     pub compare_to: Option<String>,
+}
+
+/// `exists` of a rule.
+#[derive(Clone, Debug)]
+pub(crate) struct Exists {
+    pub paths: Vec<String>,
+    /// Another project than the one the rule is written in.
+    pub project: Option<String>,
+    pub git_ref: Option<String>,
 }
 
 /// Comparisons of a pattern with a path beyond which a clause is true (§31).
@@ -257,9 +266,10 @@ fn read_changes(c: &mut Check<'_>, path: &Path<'_>, node: NodeId) -> Option<Chan
     Some(Changes { paths, compare_to })
 }
 
-fn read_exists(c: &mut Check<'_>, path: &Path<'_>, node: NodeId, of: RulesOf) -> Option<Vec<String>> {
+fn read_exists(c: &mut Check<'_>, path: &Path<'_>, node: NodeId, of: RulesOf) -> Option<Exists> {
     let tree = c.tree;
     let mut list = node;
+    let (mut project, mut git_ref) = (None, None);
     if tree.map(node).is_some() {
         if !c.mapping(path, node, &["paths", "project", "ref"]) {
             return None;
@@ -268,13 +278,15 @@ fn read_exists(c: &mut Check<'_>, path: &Path<'_>, node: NodeId, of: RulesOf) ->
             c.config(path, node, "missing required keys: paths");
             return None;
         };
-        if let Some(project) = tree.given(node, "project") {
-            c.unsupported(&path.then("project"), project);
-            return None;
+        if let Some(given) = tree.given(node, "project") {
+            project = Some(c.text(&path.then("project"), given)?);
         }
-        if let Some(git_ref) = tree.given(node, "ref") {
-            c.config(path, git_ref, "missing required keys: project");
-            return None;
+        if let Some(given) = tree.given(node, "ref") {
+            if project.is_none() {
+                c.config(path, given, "missing required keys: project");
+                return None;
+            }
+            git_ref = Some(c.text(&path.then("ref"), given)?);
         }
         list = paths;
     }
@@ -283,7 +295,7 @@ fn read_exists(c: &mut Check<'_>, path: &Path<'_>, node: NodeId, of: RulesOf) ->
         c.config(path, list, "has too many entries (maximum 50)");
         return None;
     }
-    Some(paths)
+    Some(Exists { paths, project, git_ref })
 }
 
 /// What the rules say.
@@ -304,12 +316,13 @@ impl Rule {
     }
 }
 
-/// The first rule of which every clause holds (§12.2).
+/// The first rule of which every clause holds (§12.2). `home` is where `exists` looks.
 pub(crate) fn evaluate<'r>(
     rules: &'r [Rule],
     scope: &dyn Scope,
     cx: &Context,
     source: &dyn IncludeSource,
+    home: &Home,
 ) -> Verdict<'r> {
     for (at, rule) in rules.iter().enumerate() {
         let holds = rule.condition.as_ref().is_none_or(|e| e.holds(&|name| value_of(scope, name)));
@@ -323,10 +336,12 @@ pub(crate) fn evaluate<'r>(
                 Err(why) => return Verdict::Unknown(rule.place, why),
             }
         }
-        if let Some(patterns) = &rule.exists
-            && !exists_holds(patterns, scope, source)
-        {
-            continue;
+        if let Some(exists) = &rule.exists {
+            match exists_holds(exists, scope, source, home) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(why) => return Verdict::Unknown(rule.place, why),
+            }
         }
         return Verdict::Matched(at + 1, rule);
     }
@@ -364,13 +379,38 @@ pub(crate) fn any_changed(patterns: &[String], changed: &[String], scope: &dyn S
     })
 }
 
-/// §12.4
-fn exists_holds(patterns: &[String], scope: &dyn Scope, source: &dyn IncludeSource) -> bool {
-    let patterns: Vec<String> = patterns.iter().map(|pattern| expand_existing(scope, pattern)).collect();
+fn exists_holds(
+    exists: &Exists,
+    scope: &dyn Scope,
+    source: &dyn IncludeSource,
+    home: &Home,
+) -> Result<bool, String> {
+    let patterns: Vec<String> = exists.paths.iter().map(|pattern| expand_existing(scope, pattern)).collect();
+    let at = match (&exists.project, home) {
+        (Some(project), _) => {
+            let project = expand_existing(scope, project);
+            let name = exists.git_ref.as_ref().map(|name| expand_existing(scope, name));
+            let sha = source
+                .commit(&project, name.as_deref())
+                .map_err(|why| format!("project {project} of rules:exists cannot be looked into: {why}"))?;
+            let sha = sha.ok_or_else(|| {
+                format!("project {project} of rules:exists has no ref {}", name.unwrap_or_default())
+            })?;
+            ProjectAt { project, sha }
+        }
+        (None, Home::Project(at, _)) => ProjectAt::clone(at),
+        (None, Home::Own) => return Ok(any_exists(&patterns, source.files())),
+        (None, Home::Nowhere) => return Ok(false),
+    };
+    let files = source.files_at(&at).map_err(|why| why.to_string())?;
+    Ok(any_exists(&patterns, &files))
+}
+
+/// Whether a pattern matches a file (§12.4); the files are sorted.
+fn any_exists(patterns: &[String], files: &[String]) -> bool {
     let top_only = !patterns.iter().any(|p| p.contains('/') || p.contains("**"));
-    let files = source.files();
     let mut globs = Vec::new();
-    for pattern in &patterns {
+    for pattern in patterns {
         let wild = |text: &str| text.contains(['*', '?', '[', '{']);
         if !wild(pattern) {
             // The list is sorted, so a path or the first path below a directory is found quickly.

@@ -21,7 +21,7 @@ fn refused_with_the_right_message() {
         ("1.1", "a: [1\n", "(<unknown>): did not find expected ',' or ']'"),
         ("1.2", "a:\n  script: x\n  variables: {D: 2024-01-01}\n", "Tried to load unspecified class: Date"),
         ("1.3", "true:\n  script: x\n", "jobs:true job name should be a symbol"),
-        ("1.4", "spec:\n  inputs: {}\n---\na: {script: x}\n", "`spec:` headers are not supported yet"),
+        ("1.4", "spec:\n  inputs: {}\n---\n", "Please provide content of .gitlab-ci.yml"),
         (
             "3.1",
             "default: {image: a}\nimage: b\na: {script: x}\n",
@@ -68,7 +68,7 @@ fn refused_with_the_right_message() {
         ("6", "a: {script: [!reference x]}\n", "!reference is not valid"),
         ("7", "include: a.yml\na: {script: x}\n", "Local file `a.yml` does not exist!"),
         ("7", "include: a.txt\na: {script: x}\n", "Included file `a.txt` does not have YAML extension!"),
-        ("7", "include: {template: X}\na: {script: x}\n", "include:template is not supported yet"),
+        ("7", "include: {template: X}\na: {script: x}\n", "Template file `X` is not a valid location!"),
         ("7", "include: {lokal: X}\na: {script: x}\n", "include config contains unknown keys: lokal"),
         (
             "7",

@@ -20,6 +20,8 @@ pub(crate) struct Node {
     pub depth: u32,
     /// A `!reference` is somewhere in it.
     pub unresolved: bool,
+    /// A text with `$[[` is somewhere in it.
+    pub blocks: bool,
 }
 
 /// What a node holds.
@@ -65,12 +67,13 @@ pub(crate) struct Tree {
 impl Tree {
     /// Adds a node; its parts must be in the tree.
     pub fn add(&mut self, value: Value, place: Place) -> NodeId {
-        let (mut weight, mut depth, mut unresolved) = (8u64, 0u32, false);
+        let (mut weight, mut depth, mut unresolved, mut blocks) = (8u64, 0u32, false, false);
         let mut part = |id: NodeId| {
             let node = &self.nodes[id.0 as usize];
             weight = weight.saturating_add(node.weight);
             depth = depth.max(node.depth);
             unresolved |= node.unresolved;
+            blocks |= node.blocks;
         };
         match &value {
             Value::Seq(items) => items.iter().for_each(|id| part(*id)),
@@ -78,12 +81,18 @@ impl Tree {
                 part(entry.key);
                 part(entry.value);
             }),
-            Value::Text(text) => weight += text.len() as u64,
-            Value::Reference(_) => unresolved = true,
+            Value::Text(text) => {
+                weight += text.len() as u64;
+                blocks = text.contains("$[[");
+            }
+            Value::Reference(path) => {
+                unresolved = true;
+                blocks = path.iter().flatten().any(|text| text.contains("$[["));
+            }
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
         }
         let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
-        self.nodes.push(Node { value, place, weight, depth: depth.saturating_add(1), unresolved });
+        self.nodes.push(Node { value, place, weight, depth: depth.saturating_add(1), unresolved, blocks });
         id
     }
 
@@ -178,6 +187,30 @@ impl Tree {
             Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => Some(self.show(id)),
             Value::Null | Value::Seq(_) | Value::Map(_) | Value::Reference(_) => None,
         }
+    }
+
+    /// A node for each part of a JSON value, all at one place.
+    pub fn of_json(&mut self, value: &serde_json::Value, place: Place) -> NodeId {
+        use serde_json::Value as Json;
+        let value = match value {
+            Json::Null => Value::Null,
+            Json::Bool(flag) => Value::Bool(*flag),
+            Json::Number(number) => match (number.as_i64(), number.as_f64()) {
+                (Some(int), _) => Value::Int(int),
+                (None, Some(float)) if number.is_f64() => Value::Float(float),
+                (None, _) => Value::Text(number.to_string().into()),
+            },
+            Json::String(text) => Value::Text(text.as_str().into()),
+            Json::Array(items) => Value::Seq(items.iter().map(|item| self.of_json(item, place)).collect()),
+            Json::Object(entries) => {
+                let entry = |(key, value): (&String, &Json)| Entry {
+                    key: self.add(Value::Text(key.as_str().into()), place),
+                    value: self.of_json(value, place),
+                };
+                Value::Map(entries.iter().map(entry).collect())
+            }
+        };
+        self.add(value, place)
     }
 
     /// A node as JSON, for keywords that are kept as data. A `!reference` gives null.
