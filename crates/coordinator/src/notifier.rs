@@ -82,7 +82,7 @@ impl Notifier {
             Change::Queued { wants } => self.wake_one(|waiter| refusal(&waiter.offer, wants).is_none()),
             // Its offer may be another one now: whoever waits for it asks again.
             Change::Runner { runner } => self.wake_all(|waiter| waiter.runner == *runner),
-            Change::Job { .. } | Change::Pipeline { .. } | Change::Due => {}
+            Change::Bridge { .. } | Change::Job { .. } | Change::Pipeline { .. } | Change::Due => {}
         }
         let _ = self.inner.news.send(News::Change(change));
     }

@@ -201,6 +201,7 @@ CREATE TABLE jobs (
     allowed BIGINT NOT NULL,
     retried BIGINT NOT NULL,
     run_when TEXT NOT NULL,
+    bridge BIGINT NOT NULL,
     tags TEXT NOT NULL,
     protected BIGINT NOT NULL,
     resource_group TEXT,
@@ -229,7 +230,7 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_pipeline ON jobs (pipeline_id, position);
 CREATE INDEX jobs_project ON jobs (project_id, id);
-CREATE INDEX jobs_queue ON jobs (project_id, protected, tags, id) WHERE status = 'pending' AND runner_id IS NULL;
+CREATE INDEX jobs_queue ON jobs (project_id, protected, tags, id) WHERE status = 'pending' AND runner_id IS NULL AND bridge = 0;
 CREATE INDEX jobs_busy ON jobs (status, project_id)
     WHERE status IN ('pending', 'running', 'canceling', 'scheduled', 'waiting_for_resource');
 CREATE INDEX jobs_runner ON jobs (runner_id, id);

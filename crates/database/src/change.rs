@@ -11,6 +11,11 @@ pub enum Change {
         /// What it asks of a runner.
         wants: crate::Wants,
     },
+    /// A bridge is to make its pipeline.
+    Bridge {
+        /// Which job.
+        job: i64,
+    },
     /// A job has a new status.
     Job {
         /// Project.

@@ -209,7 +209,7 @@ fn choose(tx: &mut dyn Tx, offer: &Offer) -> Result<Option<(i64, usize)>> {
         return Ok(None);
     }
     let rows = tx.query(
-        "SELECT project_id, protected, tags, MIN(id), COUNT(*) FROM jobs WHERE status = 'pending' AND runner_id IS NULL \
+        "SELECT project_id, protected, tags, MIN(id), COUNT(*) FROM jobs WHERE status = 'pending' AND runner_id IS NULL AND bridge = 0 \
          GROUP BY project_id, protected, tags",
         &[],
     )?;

@@ -26,7 +26,7 @@ struct Live {
     protected: bool,
     resource_group: Option<String>,
     environment: Option<String>,
-    runner: Option<i64>,
+    bridge: bool,
     graceful: bool,
     started: bool,
     variables: Option<Vec<u8>>,
@@ -107,7 +107,7 @@ impl<'a> Drive<'a> {
                 let Action::Stop(job) = action else { continue };
                 let live = &self.jobs[job.0];
                 // Only a job that a runner has accepted, and that can be asked, is waited for.
-                if self.forced || !live.started || !live.graceful {
+                if self.forced || !live.started || !live.graceful || live.bridge {
                     queue.push_back(Event::Finished(job, Outcome::Canceled));
                 }
             }
@@ -216,6 +216,10 @@ impl<'a> Drive<'a> {
         queue(self.tx, id, &wanted, self.now)?;
         self.became(position, wanted);
         let live = &self.jobs[position];
+        if live.bridge {
+            self.tx.changed(Change::Bridge { job: id });
+            return Ok(());
+        }
         let wants = Wants {
             project: self.project,
             tags: json(&live.tags, "a list of tags")?,
@@ -258,6 +262,7 @@ impl<'a> Drive<'a> {
             protected: live.protected,
             resource_group: live.resource_group.clone(),
             environment: live.environment.clone(),
+            bridge: live.bridge,
             variables: live.variables.clone(),
             played_by: live.played_by,
         };
@@ -265,7 +270,6 @@ impl<'a> Drive<'a> {
         let live = &mut self.jobs[position];
         live.id = id;
         live.started = false;
-        live.runner = None;
         live.graceful = false;
         Ok(())
     }
@@ -293,6 +297,7 @@ pub(crate) struct Row {
     pub protected: bool,
     pub resource_group: Option<String>,
     pub environment: Option<String>,
+    pub bridge: bool,
     pub variables: Option<Vec<u8>>,
     pub played_by: Option<i64>,
 }
@@ -309,8 +314,8 @@ pub(crate) fn insert(
     let id: Option<i64> = crate::tx::scalar(
         tx,
         "INSERT INTO jobs (project_id, pipeline_id, position, name, stage, status, attempt, allowed, retried, \
-         run_when, tags, protected, resource_group, environment, variables, played_by, created_at) VALUES ($1, $2, $3, \
-         $4, $5, 'created', 0, 0, 0, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING id",
+         run_when, tags, protected, resource_group, environment, bridge, variables, played_by, created_at) VALUES ($1, \
+         $2, $3, $4, $5, 'created', 0, 0, 0, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING id",
         params![
             project,
             pipeline,
@@ -322,6 +327,7 @@ pub(crate) fn insert(
             row.protected,
             row.resource_group.clone(),
             row.environment.clone(),
+            row.bridge,
             row.variables.clone(),
             row.played_by,
             now,
@@ -333,7 +339,7 @@ pub(crate) fn insert(
 fn live(tx: &mut dyn Tx, pipeline: i64) -> Result<Vec<Live>> {
     let rows = tx.query(
         "SELECT id, status, allowed, attempt, name, stage, run_when, tags, protected, resource_group, environment, \
-         runner_id, graceful, started_at, variables, played_by FROM jobs WHERE pipeline_id = $1 AND retried = 0 \
+         bridge, graceful, started_at, variables, played_by FROM jobs WHERE pipeline_id = $1 AND retried = 0 \
          ORDER BY position",
         params![pipeline],
     )?;
@@ -353,7 +359,7 @@ fn live(tx: &mut dyn Tx, pipeline: i64) -> Result<Vec<Live>> {
                 protected: row.take()?,
                 resource_group: row.take()?,
                 environment: row.take()?,
-                runner: row.take()?,
+                bridge: row.take()?,
                 graceful: row.take()?,
                 started: row.take::<Option<i64>>()?.is_some(),
                 variables: row.take()?,

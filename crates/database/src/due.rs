@@ -57,7 +57,7 @@ impl Store {
                 drop_job(tx, &configs, &found, reason, now)?;
             }
             let stuck = now.saturating_sub(patience.pending);
-            for id in ids(tx, "status = 'pending' AND runner_id IS NULL AND queued_at <= $1", stuck)? {
+            for id in ids(tx, "status = 'pending' AND runner_id IS NULL AND bridge = 0 AND queued_at <= $1", stuck)? {
                 let found = job(tx, id)?;
                 drop_job(tx, &configs, &found, "stuck_or_timeout_failure", now)?;
             }

@@ -8,7 +8,7 @@ use crate::tx::{Param, Tx, one, params, scalar};
 use crate::views::{JobView, Message, Page, PageAt, PipelineView, to_json};
 use harrier_base::Variable;
 use harrier_pipeline::predefined::PipelineFacts;
-use harrier_pipeline::{AllowFailure, Event, JobId, OnNewCommit, Pipeline, Status};
+use harrier_pipeline::{AllowFailure, Event, Pipeline, Status};
 
 /// A pipeline to be made.
 pub struct NewPipeline {
@@ -140,20 +140,22 @@ impl Store {
                         protected: commit.protected,
                         resource_group: asks.resource_group.filter(|group| !group.is_empty()),
                         environment: asks.environment,
+                        bridge: job.bridge.is_some(),
                         variables: None,
                         played_by: None,
                     };
                     let job_id = insert(tx, new.project, id, position, &row, now)?;
-                    if job.allow_failure == AllowFailure::Yes {
-                        tx.execute("UPDATE jobs SET allowed = 1 WHERE id = $1", params![job_id])?;
-                    }
+                    tx.execute(
+                        "UPDATE jobs SET allowed = $1 WHERE id = $2",
+                        params![job.allow_failure == AllowFailure::Yes, job_id],
+                    )?;
                 }
                 configs.put(id, config);
                 Drive::load(tx, &configs, id, now)?.feed([Event::Begin])?;
                 if new.cancels_older && commit.tag_message.is_none() {
                     let older = redundant(tx, new.project, &commit.git_ref, &commit.sha, id)?;
                     for pipeline in older {
-                        cancel_redundant(tx, &configs, pipeline, now)?;
+                        Drive::load(tx, &configs, pipeline, now)?.feed([Event::NewCommit])?;
                     }
                 }
             }
@@ -260,21 +262,12 @@ impl Store {
     pub async fn retry_pipeline(&self, id: i64, user: Option<i64>, now: i64) -> Result<PipelineView> {
         let configs = self.configs();
         self.write(move |tx| {
-            let rows = tx.query(
-                "SELECT position FROM jobs WHERE pipeline_id = $1 AND retried = 0 AND status IN ('failed', \
-                 'canceled') ORDER BY position",
-                params![id],
-            )?;
             tx.execute(
                 "UPDATE jobs SET played_by = $1 WHERE pipeline_id = $2 AND retried = 0 AND status IN ('failed', \
                  'canceled')",
                 params![user, id],
             )?;
-            let events = rows
-                .into_iter()
-                .map(|mut row| Ok(Event::Retry(JobId(row.take()?))))
-                .collect::<Result<Vec<_>>>()?;
-            Drive::load(tx, &configs, id, now)?.feed(events)?;
+            Drive::load(tx, &configs, id, now)?.feed([Event::RetryFailed])?;
             pipeline(tx, id)
         })
         .await
@@ -308,31 +301,4 @@ fn redundant(tx: &mut dyn Tx, project: i64, git_ref: &str, sha: &str, id: i64) -
         params![project, git_ref, sha, id],
     )?;
     rows.into_iter().map(|mut row| row.take()).collect()
-}
-
-/// `workflow:auto_cancel:on_new_commit` (`ci-yaml.md` §14).
-fn cancel_redundant(tx: &mut dyn Tx, configs: &crate::store::Configs, id: i64, now: i64) -> Result<()> {
-    let config = configs.get(tx, id)?;
-    let rows = tx.query(
-        "SELECT position, started_at FROM jobs WHERE pipeline_id = $1 AND retried = 0 ORDER BY position",
-        params![id],
-    )?;
-    let mut stays = false;
-    let mut events = Vec::new();
-    for mut row in rows {
-        let position: usize = row.take()?;
-        let started = row.take::<Option<i64>>()?.is_some();
-        match config.jobs.get(position) {
-            Some(job) if job.interruptible => events.push(Event::CancelJob(JobId(position))),
-            Some(_) => stays |= started,
-            None => {}
-        }
-    }
-    match config.auto_cancel.on_new_commit {
-        OnNewCommit::None => return Ok(()),
-        OnNewCommit::Conservative if stays => return Ok(()),
-        OnNewCommit::Conservative => events = vec![Event::Cancel],
-        OnNewCommit::Interruptible => {}
-    }
-    Drive::load(tx, configs, id, now)?.feed(events)
 }

@@ -176,9 +176,8 @@ async fn play_out(home: Home, text: &str, steps: Vec<Step>) {
                 }
             }
             Step::RetryAll => {
-                let over = model.with(&[Status::Failed, Status::Canceled]);
                 store.retry_pipeline(id, None, now).await.unwrap();
-                model.feed(over.into_iter().map(Event::Retry), false);
+                model.feed([Event::RetryFailed], false);
             }
             Step::CancelJob(at, force) => {
                 let open: Vec<JobId> =
