@@ -3,6 +3,7 @@
 
 use crate::data_dir::{DataDir, DataLock};
 use crate::notifier::Notifier;
+use crate::password::Attempts;
 use crate::settings::Settings;
 use crate::{git_http, rest, runner_api, web};
 use axum::Router;
@@ -24,6 +25,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// Who waits.
     pub notifier: Notifier,
+    /// Who tried wrong passwords.
+    pub attempts: Attempts,
     /// What the person who started it chose.
     pub settings: Settings,
     _lock: DataLock,
@@ -68,7 +71,15 @@ impl App {
         let sealer = Sealer::from_file(&data.key())?;
         let place = database.map_or_else(|| Place::Sqlite(data.database()), Place::Postgres);
         let store = Store::open(place, sealer).await?;
-        Ok(Arc::new(Self { store, data, clock, notifier: Notifier::default(), settings, _lock: lock }))
+        Ok(Arc::new(Self {
+            store,
+            data,
+            clock,
+            notifier: Notifier::default(),
+            attempts: Attempts::default(),
+            settings,
+            _lock: lock,
+        }))
     }
 
     /// Milliseconds since 1970 UTC.

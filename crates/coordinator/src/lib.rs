@@ -7,9 +7,12 @@
 mod answer;
 mod app;
 pub mod auth;
+pub mod cron;
 mod data_dir;
 pub mod git_http;
 mod notifier;
+pub mod password;
+pub mod project_path;
 pub mod rest;
 pub mod runner_api;
 mod settings;
