@@ -17,13 +17,13 @@ pub struct Refusal {
     /// Under `message`: a text, or an object of lists by field.
     pub message: serde_json::Value,
     /// More headers.
-    pub headers: HeaderMap,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
     /// With a text of its own.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: serde_json::Value::String(message.into()), headers: HeaderMap::new() }
+        Self { status, message: serde_json::Value::String(message.into()), headers: Vec::new() }
     }
 
     /// `400 Bad request - …`
@@ -54,7 +54,7 @@ impl Refusal {
     /// With one more header; a value that cannot be one is left out.
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(HeaderName::from_static(name), value);
+            self.headers.push((HeaderName::from_static(name), value));
         }
         self
     }
@@ -62,7 +62,8 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (self.status, self.headers, Json(serde_json::json!({ "message": self.message }))).into_response()
+        let headers: HeaderMap = self.headers.into_iter().collect();
+        (self.status, headers, Json(serde_json::json!({ "message": self.message }))).into_response()
     }
 }
 
@@ -76,7 +77,7 @@ impl From<DatabaseError> for Refusal {
             DatabaseError::Taken { what, .. } => Self {
                 status: StatusCode::BAD_REQUEST,
                 message: serde_json::json!({ what: ["has already been taken"] }),
-                headers: HeaderMap::new(),
+                headers: Vec::new(),
             },
             DatabaseError::Closed => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "503 Service Unavailable - the server stops")
