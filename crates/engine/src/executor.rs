@@ -135,6 +135,10 @@ pub trait Session: Send + Sync {
     /// Ends the session: nothing of the job runs or lies about afterwards but what the executor keeps on
     /// purpose. Runs on the runner's time, with `grace` as its budget.
     async fn close(self: Box<Self>, grace: Duration) -> Result<(), CloseError>;
+
+    /// As [`Session::close`], but a person can go on in the place for `time`: what holds the job's files and its
+    /// services stays. A later `reopen` and `close` gives it back.
+    async fn keep(self: Box<Self>, time: Duration, grace: Duration) -> Result<(), CloseError>;
 }
 
 /// What became of a stage that an earlier process had started.
@@ -213,10 +217,15 @@ pub struct WaitError {
 
 /// Something of the job is still there.
 #[derive(Debug, thiserror::Error)]
-#[error("{message}: {}", left.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", "))]
+#[error("{message}{}", list(left))]
 pub struct CloseError {
     /// What happened.
     pub message: String,
     /// What is left.
     pub left: Vec<PathBuf>,
+}
+
+fn list(left: &[PathBuf]) -> String {
+    let names: Vec<String> = left.iter().map(|path| path.display().to_string()).collect();
+    if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) }
 }

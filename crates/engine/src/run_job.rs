@@ -101,6 +101,19 @@ impl JobOutcome {
 pub struct Teardown(Option<Box<dyn Session>>);
 
 impl Teardown {
+    /// There is a place to give back.
+    pub fn has_place(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Leaves the session's place to a person for `time`.
+    pub async fn keep(self, time: Duration) -> Result<(), crate::CloseError> {
+        match self.0 {
+            Some(session) => session.keep(time, CLEANUP_BUDGET).await,
+            None => Ok(()),
+        }
+    }
+
     /// Gives the session's place back.
     pub async fn run(self) {
         if let Some(session) = self.0

@@ -23,6 +23,8 @@ struct Cli {
 enum Command {
     /// Run the pipeline of the repository you stand in
     Run(local_cli::RunArgs),
+    /// Open a shell in the place of a job that failed in a run with --keep
+    Shell(local_cli::ShellArgs),
     /// Register and run as a drop-in GitLab Runner
     #[command(disable_help_flag = true)]
     Runner {
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
     match args.get(1).and_then(|arg| arg.to_str()) {
         Some(harrier_process::SUPERVISE) => return harrier_process::supervise_main(),
         Some("__helper") => return exit_code(harrier_helper::helper_main()),
+        Some(local_cli::EXPIRE) => return local_cli::expire(args.get(2)),
         Some("__helper_serve") => return exit_code(harrier_helper::serve_main()),
         Some(_) | None => {}
     }
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
     }
     match Cli::parse_from(args).command {
         Command::Run(run) => local_cli::run(&run),
+        Command::Shell(shell) => local_cli::shell(&shell),
         Command::Runner { mut arguments } => {
             arguments.insert(0, "harrier runner".into());
             runner_cli::main(arguments)

@@ -341,3 +341,78 @@ fn the_how_tos_first_job_with_a_private_image() {
     assert_eq!(tree.left(), "");
     tree.clean();
 }
+
+#[test]
+fn a_kept_job_can_be_visited_and_goes_in_time() {
+    images(&["busybox"]);
+    let tree = Tree::new(
+        "boxed:\n  image: harrier-test/busybox\n  variables: {COLOUR: 'red and blue'}\n\
+         \x20 services: [{name: harrier-test/busybox, alias: web, command: [sh, -c, 'mkdir /w; echo served >/w/x; httpd -f -h /w']}]\n\
+         \x20 script: ['echo traces >made; echo deep >/in-the-container; exit 3']\n\
+         plain:\n  script: ['echo more traces >made; exit 4']\n\
+         good:\n  needs: []\n  script: ['true']\n",
+    );
+    std::fs::write(tree.home.path().join("v.yml"), "SEEN_IN_A_FILE: {value: 'filed', file: true}\n")
+        .expect("written");
+    let file = tree.home.path().join("v.yml").display().to_string();
+    let run = tree.run(&["--keep", "--variables-file", &file]);
+    assert_eq!(run.code, Some(1), "{}", run.text());
+    run.assert_has(&[
+        "boxed: its place is kept for 1h0m0s: `harrier shell boxed`",
+        "plain: its place is kept",
+    ]);
+    assert!(!run.text().contains("good: its place"));
+
+    let visit = |job: &str, typed: &str| {
+        let input = tree.home.path().join("typed");
+        std::fs::write(&input, typed).expect("written");
+        let mut command = tree.harrier(&["shell", job]);
+        let output =
+            command.stdin(std::fs::File::open(&input).expect("there")).output().expect("harrier runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), text, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let typed = "pwd; cat made /in-the-container; echo \"$CI_JOB_NAME, $COLOUR, $(cat $SEEN_IN_A_FILE)\"; wget -qO- http://web/x; \
+                 echo aside >&2; exit 7\n";
+    let (code, out, err) = visit("boxed", typed);
+    assert_eq!(code, Some(7), "{out}{err}");
+    assert!(out.starts_with("/builds/local/"), "{out}");
+    assert!(out.ends_with("traces\ndeep\nboxed, red and blue, filed\nserved\n"), "{out}");
+    assert_eq!(err, "aside\n");
+    let (code, out, err) = visit("plain", "cat made; echo \"$CI_JOB_NAME $(cat $SEEN_IN_A_FILE)\"; exit 8\n");
+    assert_eq!((code, out.as_str()), (Some(8), "more traces\nplain filed\n"), "{err}");
+    let (code, _, err) = visit("good", "");
+    assert_eq!(code, Some(2));
+    assert!(err.contains("not kept; kept are: boxed, plain"), "{err}");
+
+    // On a terminal, which `script` makes.
+    let mut on_terminal = Command::new("script");
+    let line = format!("{} shell boxed", env!("CARGO_BIN_EXE_harrier"));
+    std::fs::write(tree.home.path().join("typed"), "tty; exit 9\r").expect("written");
+    let input = std::fs::File::open(tree.home.path().join("typed")).expect("there");
+    on_terminal.args(["-qec", &line, "/dev/null"]).current_dir(tree.dir.path()).stdin(input);
+    let output = on_terminal.output().expect("script runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(9), "{text}");
+    assert!(text.contains("/dev/pts/"), "{text}");
+
+    // Other runs leave it alone and do not work in its directories.
+    let other = tree.run(&["plain", "good", "-j", "1"]);
+    assert_eq!(other.code, Some(1), "{}", other.text());
+    let (code, out, err) = visit("plain", "cat made\n");
+    assert_eq!((code, out.as_str()), (Some(0), "more traces\n"), "{err}");
+    let (code, ..) = visit("boxed", "exit 6\n");
+    assert_eq!(code, Some(6));
+
+    // Kept once more it takes the place of the first; then its time is over, and nobody runs anything.
+    let owner = tree.owner();
+    let again = tree.run(&["boxed", "--keep=1s"]);
+    assert_eq!(again.code, Some(1), "{}", again.text());
+    let label = format!("label=dev.harrier.owner={owner}");
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    while !docker(&["ps", "-aq", "--filter", &label]).is_empty() {
+        assert!(std::time::Instant::now() < end, "what was kept is still there");
+        let _ = Command::new("sleep").arg("0.2").status();
+    }
+    tree.clean();
+}

@@ -43,6 +43,8 @@ pub struct Conduct {
     scheduler: Scheduler,
     queue: VecDeque<(JobId, u32)>,
     free: BTreeSet<u32>,
+    /// The first place that nobody has had.
+    next_place: u32,
     running: HashMap<tokio::task::Id, Running>,
     attempts: JoinSet<Result<Report, JobError>>,
     delays: JoinSet<JobId>,
@@ -62,7 +64,16 @@ struct Running {
 
 impl Conduct {
     /// Everything ready, nothing begun. At most `concurrency` jobs run at a time.
-    pub fn new(road: Road, payloads: Arc<dyn Payloads>, chosen: Chosen, concurrency: u32) -> Self {
+    /// Places in `taken` are left alone.
+    pub fn new(
+        road: Road,
+        payloads: Arc<dyn Payloads>,
+        chosen: Chosen,
+        concurrency: u32,
+        taken: &BTreeSet<u32>,
+    ) -> Self {
+        let free: BTreeSet<u32> =
+            (0..).filter(|place| !taken.contains(place)).take(concurrency.max(1) as usize).collect();
         let count = chosen.pipeline.jobs.len();
         Self {
             road: Arc::new(road),
@@ -70,7 +81,8 @@ impl Conduct {
             scheduler: Scheduler::new(&chosen.pipeline),
             chosen,
             queue: VecDeque::new(),
-            free: (0..concurrency.max(1)).collect(),
+            next_place: free.iter().chain(taken).max().map_or(0, |last| last + 1),
+            free,
             running: HashMap::new(),
             attempts: JoinSet::new(),
             delays: JoinSet::new(),
@@ -225,7 +237,13 @@ impl Conduct {
             Err(error) => (error.id(), None),
         };
         let Some(Running { job, slot, started, id, .. }) = self.running.remove(&task) else { return };
-        self.free.insert(slot);
+        // A job may run in place of one whose place is kept, but not in it.
+        if matches!(&result, Some(Ok(report)) if report.place_kept) {
+            self.free.insert(self.next_place);
+            self.next_place += 1;
+        } else {
+            self.free.insert(slot);
+        }
         let time = started.elapsed();
         let (mut failure, canceled) = match result {
             Some(Ok(report)) => {

@@ -5,6 +5,7 @@ use crate::conduct::{Conduct, Interrupt, Payloads};
 use crate::events::{Ended, Event, JobName, Started};
 use crate::git::GitError;
 use crate::handing_out::HandingOut;
+use crate::kept::kept_jobs;
 use crate::one_job::{self, JobError, Road};
 use crate::predefined::{self, Program};
 use crate::repository::{GitFacts, Repository, RepositoryError};
@@ -18,6 +19,7 @@ use harrier_engine::SweepError;
 use harrier_pipeline::{Compiled, Context, IncludeSource, RunKind, SourceFile};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 /// What is wanted.
@@ -221,6 +223,8 @@ pub struct RunWith {
     pub concurrency: u32,
     /// Hears what happens.
     pub events: mpsc::Sender<Event>,
+    /// How long the places of failed jobs are kept, if they are.
+    pub keep: Option<Duration>,
 }
 
 /// All that a run needs but the choice of jobs.
@@ -241,7 +245,7 @@ impl Ready {
         interrupts: watch::Receiver<Interrupt>,
     ) -> Result<Ended, RunError> {
         let Self { local, state, snapshot, number } = self;
-        let RunWith { executors, own_binary, program, concurrency, events } = with;
+        let RunWith { executors, own_binary, program, concurrency, events, keep } = with;
         let ways = Ways::new(&local.repository, &state, executors, &program);
         let notice = ways.look(&chosen.pipeline).await?;
         one_job::clear_left(&ways, &state, &own_binary).await?;
@@ -262,9 +266,10 @@ impl Ready {
         if let Some(notice) = notice {
             let _ = events.send(Event::Notice(notice)).await;
         }
-        let road = Road { ways, own_binary, state: Arc::clone(&state), events: events.clone() };
+        let road = Road { ways, own_binary, state: Arc::clone(&state), events: events.clone(), keep };
+        let taken = kept_jobs(&local.repository.root).iter().map(|kept| kept.slot).collect();
         let payloads: Arc<dyn Payloads> = handing_out.clone();
-        let ended = Conduct::new(road, payloads, chosen, concurrency).run(interrupts).await;
+        let ended = Conduct::new(road, payloads, chosen, concurrency, &taken).run(interrupts).await;
         handing_out.remember()?;
         let ended = ended?;
         // As above.

@@ -2,11 +2,14 @@
 //! the host, once for each attempt. It must never do anything to the job that a runner would not do.
 
 use crate::events::Event;
+use crate::kept;
 use crate::state::{State, StateError};
 use crate::ways::Ways;
 use harrier_api::JobPayload;
 use harrier_base::{FailureReason, SystemClock};
-use harrier_engine::{JobLog, JobOutcome, JobRun, LogError, LogView, OpenCx, SessionTicket, Stop, run_job};
+use harrier_engine::{
+    JobLog, JobOutcome, JobRun, LogError, LogView, OpenCx, SessionTicket, Stop, Teardown, run_job,
+};
 use harrier_logpipe::Settings;
 use harrier_plan::{Facts, JobPlan, PlanError, plan_job};
 use harrier_store::{Entry, JobDir, Journal, Ledger, StoreError};
@@ -50,6 +53,8 @@ pub struct Road {
     pub state: Arc<State>,
     /// Where the view listens.
     pub events: mpsc::Sender<Event>,
+    /// How long the places of failed jobs are kept.
+    pub keep: Option<Duration>,
 }
 
 /// One attempt.
@@ -70,6 +75,8 @@ pub struct Report {
     pub outcome: JobOutcome,
     /// Where its log is kept.
     pub log: PathBuf,
+    /// Its place is kept, so nobody else may have it.
+    pub place_kept: bool,
 }
 
 impl Road {
@@ -109,7 +116,15 @@ impl Road {
             clock: &SystemClock,
         };
         let (mut outcome, teardown) = run_job(run).await;
-        teardown.run().await;
+        let failed =
+            !outcome.success && !outcome.aborted && outcome.reason != Some(FailureReason::JobCanceled);
+        let place_kept = match self.keep.filter(|_| failed && teardown.has_place()) {
+            Some(time) => self.keep(&dir, &payload.job_info.name, slot, teardown, time).await?,
+            None => {
+                teardown.run().await;
+                false
+            }
+        };
         if let Err(error) = log.finish().await
             && outcome.success
         {
@@ -120,9 +135,49 @@ impl Road {
         let kept = self.state.log(&payload.job_info.name);
         std::fs::rename(dir.trace_log(), &kept)
             .map_err(|source| StateError::Io { path: kept.clone(), source })?;
-        dir.remove()?;
-        Ok(Report { outcome, log: kept })
+        if !place_kept {
+            dir.remove()?;
+        }
+        Ok(Report { outcome, log: kept, place_kept })
     }
+
+    /// Keeps the job's place; the one that was kept of it before goes. `false`: it could not be kept, and is gone.
+    async fn keep(
+        &self,
+        dir: &JobDir,
+        job: &str,
+        slot: u32,
+        teardown: Teardown,
+        time: Duration,
+    ) -> Result<bool, JobError> {
+        for other in self.state.left_jobs()?.into_iter().filter_map(kept::of_dir) {
+            if other.job == job {
+                give_back(&self.ways, other.dir, &self.own_binary).await?;
+            }
+        }
+        // Before the place is: whoever kills this process now leaves something that has an end.
+        kept::note(dir, job, slot, time)?;
+        let (kept, text) = match teardown.keep(time).await {
+            Ok(()) => {
+                let time = harrier_base::format_go_duration(time);
+                let text = format!(
+                    "{job}: its place is kept for {time}: `harrier shell {}` opens a shell in it, `harrier run --clean` removes it",
+                    quoted(job)
+                );
+                (true, text)
+            }
+            Err(error) => (false, format!("{job}: its place cannot be kept: {error}")),
+        };
+        // A view that is gone has its own way of ending the run.
+        let _ = self.events.send(Event::Notice(text)).await;
+        Ok(kept)
+    }
+}
+
+/// A job's name as a word of a shell.
+fn quoted(job: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:/".contains(c);
+    if job.chars().all(plain) { job.to_owned() } else { format!("'{}'", job.replace('\'', "'\\''")) }
 }
 
 impl Report {
@@ -136,23 +191,9 @@ impl Report {
 /// what else there may be.
 pub async fn clear_left(ways: &Ways, state: &State, own_binary: &Path) -> Result<(), JobError> {
     for dir in state.left_jobs()? {
-        let raw_log = dir.raw_log();
-        let cx = OpenCx { job_dir: dir.path(), raw_log: &raw_log, own_binary, die_with_parent: true };
-        let plan = dir.read_plan().ok().flatten().and_then(|b| serde_json::from_slice::<JobPlan>(&b).ok());
-        let ticket = Journal::open(&dir).ok().and_then(|journal| {
-            journal.entries().iter().rev().find_map(|entry| match entry {
-                Entry::Opened { ticket } => Some(SessionTicket(ticket.clone())),
-                _ => None,
-            })
-        });
-        // Without a plan or a ticket the session was never opened.
-        if let (Some(plan), Some(ticket)) = (plan, ticket)
-            && let Ok(session) = ways.of_plan(&plan).executor.reopen(&plan, &ticket, &cx).await
-            && let Err(error) = session.close(CLEAR_BUDGET).await
-        {
-            tracing::warn!(%error, "something of a killed run is still there");
+        if !kept::of_dir(dir.clone()).is_some_and(|kept| kept.is_current()) {
+            give_back(ways, dir, own_binary).await?;
         }
-        dir.remove()?;
     }
     // What a killed run had begun to make stands in the ledger.
     if !Ledger::open(state.jobs())?.list()?.is_empty() {
@@ -162,6 +203,27 @@ pub async fn clear_left(ways: &Ways, state: &State, own_binary: &Path) -> Result
         }
     }
     Ok(())
+}
+
+/// Gives back the place of one job, and forgets the job.
+async fn give_back(ways: &Ways, dir: JobDir, own_binary: &Path) -> Result<(), JobError> {
+    let raw_log = dir.raw_log();
+    let cx = OpenCx { job_dir: dir.path(), raw_log: &raw_log, own_binary, die_with_parent: true };
+    let plan = dir.read_plan().ok().flatten().and_then(|b| serde_json::from_slice::<JobPlan>(&b).ok());
+    let ticket = Journal::open(&dir).ok().and_then(|journal| {
+        journal.entries().iter().rev().find_map(|entry| match entry {
+            Entry::Opened { ticket } => Some(SessionTicket(ticket.clone())),
+            _ => None,
+        })
+    });
+    // Without a plan or a ticket the session was never opened.
+    if let (Some(plan), Some(ticket)) = (plan, ticket)
+        && let Ok(session) = ways.of_plan(&plan).executor.reopen(&plan, &ticket, &cx).await
+        && let Err(error) = session.close(CLEAR_BUDGET).await
+    {
+        tracing::warn!(%error, "something of a killed run is still there");
+    }
+    Ok(dir.remove()?)
 }
 
 /// Sends whole lines of a growing log to the view; at its end the rest.

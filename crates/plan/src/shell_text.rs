@@ -53,6 +53,27 @@ impl JobPlan {
     }
 }
 
+impl JobPlan {
+    /// Text for a shell that makes a person at home in the job's place: its variables, its directory, then a shell that
+    /// reads the person's input. File variables are there until that shell ends.
+    pub fn visit_text(&self) -> String {
+        let mut out = String::with_capacity(8 * 1024);
+        environment(&mut out, &self.variables, &self.dirs, "failed");
+        out.push_str("cd ");
+        quote_path(&mut out, &self.dirs.project);
+        out.push_str(
+            " || exit 1\nif command -v bash >/dev/null 2>&1; then bash; else sh; fi\n_harrier_code=$?\n",
+        );
+        for v in self.variables.iter().filter(|v| v.file) {
+            out.push_str("rm -f ");
+            quote_path(&mut out, &self.dirs.file_variable(&v.key));
+            out.push('\n');
+        }
+        out.push_str("exit $_harrier_code\n");
+        out
+    }
+}
+
 /// One script by itself, as the text that `shell` reads; its variables are already in the environment. For hooks that the
 /// helper runs between its own operations.
 pub fn script_text(script: &Script, shell: Shell) -> String {

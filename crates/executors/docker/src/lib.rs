@@ -25,12 +25,14 @@ mod settings;
 mod shell_detect;
 mod stop;
 mod sweep;
+mod visit;
 mod words;
 
 pub use auth::{AuthError, Choice, Login};
 pub use image_check::{ImageCheck, check_image};
 pub use image_name::ImageName;
 pub use registry::{Answer, Asked, RegistrySettings, Said};
+pub use visit::Visitor;
 
 use crate::connection::{Engine, connect};
 use crate::error::DockerError;
@@ -108,6 +110,24 @@ impl DockerExecutor {
     pub fn trusting_present_images(mut self) -> Self {
         self.shared = Arc::new(Shared { pulls: Pulls::trusting(), ..Shared::default() });
         self
+    }
+
+    /// Opens a shell for a person in the place of a job that was kept ([`Session::keep`]); its exit code.
+    pub async fn visit(
+        &self,
+        job: &JobPlan,
+        ticket: &SessionTicket,
+        visitor: Visitor,
+    ) -> Result<i32, OpenError> {
+        let containers = job.containers.as_ref().ok_or_else(|| {
+            DockerError::Settings(
+                "this job did not run in containers, so no shell can be opened there".to_owned(),
+            )
+        })?;
+        let ticket: Ticket = serde_json::from_value(ticket.0.clone())
+            .map_err(|error| DockerError::Lost(format!("the job's session cannot be understood: {error}")))?;
+        let engine = self.engine(&containers.engine).await?;
+        Ok(visit::visit(&engine, job, &ticket, visitor).await?)
     }
 
     /// Returns how many things were removed; what could not be removed is an error that says why.

@@ -239,7 +239,7 @@ fn raw_length(place: &Place) -> Result<u64, DockerError> {
 }
 
 /// Starts a container of ours once more. If it still runs it is in nobody's hands and ends first.
-async fn again(place: &Place, name: &str) -> Result<Attached, DockerError> {
+pub(crate) async fn again(place: &Place, name: &str) -> Result<Attached, DockerError> {
     let found = place.state(name).await?;
     let Some(found) = found else {
         return Err(DockerError::Lost(format!(
@@ -424,6 +424,27 @@ impl Session for DockerSession {
             // It may run again; what is left of its former self is killed before.
             Target::Helper => Ok(Resumed::NeverStarted),
             Target::Build => Ok(self.resume_build(&start).await?),
+        }
+    }
+
+    async fn keep(mut self: Box<Self>, time: Duration, grace: Duration) -> Result<(), CloseError> {
+        for task in self.service_logs.drain(..) {
+            task.abort();
+        }
+        self.build = std::sync::Mutex::default();
+        match tokio::time::timeout(grace, crate::visit::keep(&self.place, time)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                self.close(grace).await?;
+                Err(CloseError { message: error.to_string(), left: Vec::new() })
+            }
+            Err(_) => {
+                self.close(grace).await?;
+                Err(CloseError {
+                    message: "the engine takes too long to start the container once more".to_owned(),
+                    left: Vec::new(),
+                })
+            }
         }
     }
 

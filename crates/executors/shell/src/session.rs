@@ -147,6 +147,11 @@ impl Session for ShellSession {
         }
     }
 
+    /// The files stay by themselves; of the processes nothing is of use.
+    async fn keep(self: Box<Self>, _time: Duration, grace: Duration) -> Result<(), CloseError> {
+        self.close(grace).await
+    }
+
     async fn close(self: Box<Self>, grace: Duration) -> Result<(), CloseError> {
         let swept = tokio::time::timeout(grace, self.place.sweep()).await;
         match swept {

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What `harrier run --help` says below the options.
 const AFTER: &str = "\
@@ -67,9 +68,29 @@ pub struct RunArgs {
     #[arg(long, conflicts_with = "json")]
     pub plain: bool,
 
+    /// Keep the places of jobs that fail for `harrier shell`, for so long [1h when no time is given]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "1h", value_parser = keep_time)]
+    pub keep: Option<Duration>,
+
     /// Remove all that earlier runs left in .harrier/, and do nothing else
     #[arg(long, conflicts_with_all = ["jobs", "stage"])]
     pub clean: bool,
+}
+
+/// Open a shell in the place of a job that failed in a run with --keep, with the job's environment
+#[derive(Args, Debug)]
+pub struct ShellArgs {
+    /// The job; not needed when only one is kept
+    #[arg(value_name = "JOB")]
+    pub job: Option<String>,
+}
+
+fn keep_time(text: &str) -> Result<Duration, String> {
+    match harrier_base::parse_go_duration(text) {
+        Ok(time) if time < Duration::from_secs(1) => Err("write at least 1s".to_owned()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// What decides which pipeline a configuration makes; the same for every command that compiles one.

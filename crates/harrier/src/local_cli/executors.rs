@@ -14,17 +14,27 @@ const SERVICES: Duration = Duration::from_secs(30);
 
 /// What the arguments ask for.
 pub fn of(args: &RunArgs) -> Result<Executors, Failed> {
-    Ok(Executors {
-        place: match args.executor {
-            None => Where::ByImage,
-            Some(ExecutorName::Shell) => Where::Shell,
-            Some(ExecutorName::Docker) => Where::Docker,
-        },
+    let place = match args.executor {
+        None => Where::ByImage,
+        Some(ExecutorName::Shell) => Where::Shell,
+        Some(ExecutorName::Docker) => Where::Docker,
+    };
+    Ok(Executors { place, settings: settings(&args.docker)?, ..plain() })
+}
+
+/// Those of a command line that says nothing.
+pub fn plain() -> Executors {
+    Executors {
+        place: Where::ByImage,
         shell: Arc::new(ShellExecutor::new(None)),
-        // It is the user's own engine.
-        docker: Arc::new(DockerExecutor::new().trusting_present_images()),
-        settings: settings(&args.docker)?,
-    })
+        docker: Arc::new(docker()),
+        settings: DockerSpec::default(),
+    }
+}
+
+/// Containers of the user's own engine.
+pub fn docker() -> DockerExecutor {
+    DockerExecutor::new().trusting_present_images()
 }
 
 fn settings(args: &DockerArgs) -> Result<DockerSpec, Failed> {

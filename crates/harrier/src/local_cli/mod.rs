@@ -4,16 +4,19 @@
 mod args;
 mod executors;
 pub mod listing;
+mod shell;
 mod view;
 pub mod words;
 
-pub use args::{ConfigurationArgs, RunArgs};
+pub use args::{ConfigurationArgs, RunArgs, ShellArgs};
+pub use shell::EXPIRE;
 
 use harrier_local::{
     Ended, Event, Interrupt, Local, PipelineStatus, PlaceError, PrepareError, Program, Request, RunError,
     RunWith, Selection, SelectionError, State, VariablesError,
 };
 use harrier_pipeline::Compiled;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -51,6 +54,16 @@ pub fn run(args: &RunArgs) -> ExitCode {
         carry_out(args)
     };
     exit(result)
+}
+
+/// Opens a shell in a kept job's place.
+pub fn shell(args: &ShellArgs) -> ExitCode {
+    exit(shell::shell(args))
+}
+
+/// Waits for the end of what is kept in the repository `root`.
+pub fn expire(root: Option<&OsString>) -> ExitCode {
+    exit(shell::expire(root))
 }
 
 /// The exit code; a failure is told on standard error.
@@ -121,6 +134,7 @@ fn carry_out(args: &RunArgs) -> Result<u8, Failed> {
         harrier_local::choose(pipeline, &selection(args)).map_err(|e| of_selection(e, &ready.local))?;
     let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
     let concurrency = args.concurrency.unwrap_or(cores);
+    let root = ready.local.repository.root.clone();
     let runtime = runtime()?;
     let (events, received) = mpsc::channel(256);
     let (pull, interrupts) = watch::channel(Interrupt::No);
@@ -139,13 +153,17 @@ fn carry_out(args: &RunArgs) -> Result<u8, Failed> {
                 }
             }
         });
-        let with = RunWith { executors, own_binary, program: program(), concurrency, events };
+        let with =
+            RunWith { executors, own_binary, program: program(), concurrency, events, keep: args.keep };
         let ended = ready.run(chosen, with, interrupts).await;
         signals.abort();
         // The thread ends with the last event; a panic in it has been printed.
         let _ = showing.join();
         ended
     });
+    if args.keep.is_some() {
+        shell::start_expiry(&root);
+    }
     match ended {
         Ok(ended) => Ok(match ended.status {
             PipelineStatus::Passed

@@ -160,6 +160,10 @@ impl Session for FakeSession {
         })
     }
 
+    async fn keep(self: Box<Self>, _time: Duration, grace: Duration) -> Result<(), CloseError> {
+        self.close(grace).await
+    }
+
     async fn close(self: Box<Self>, _: Duration) -> Result<(), CloseError> {
         self.world.closed.lock().expect("lock").push(self.job);
         Ok(())
