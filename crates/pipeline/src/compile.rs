@@ -133,7 +133,11 @@ impl Compiler<'_> {
         if !self.found.is_empty() {
             // What is wrong with the other jobs belongs into the same answer.
             let incomplete: HashSet<String> = self.found.iter().filter_map(|d| d.job.clone()).collect();
-            found.retain(|d| d.job.as_ref().is_none_or(|job| !incomplete.contains(job)));
+            let places: HashSet<Place> = self.found.iter().filter_map(|d| d.place).collect();
+            found.retain(|d| {
+                d.job.as_ref().is_none_or(|job| !incomplete.contains(job))
+                    && d.place.is_none_or(|place| !places.contains(&place))
+            });
         }
         self.found.append(&mut found);
         if !self.found.is_empty() {

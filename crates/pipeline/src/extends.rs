@@ -87,8 +87,12 @@ impl Extender<'_> {
         };
         if self.stack.iter().any(|n| n == name) {
             let chain = format!("{} → {name}", self.stack.join(" → "));
-            self.complain(name, extends, format!("{name}: circular dependency detected in `extends`"))
-                .suggestion = Some(format!("break the chain {chain}"));
+            let text = format!("{name}: circular dependency detected in `extends`");
+            let place = Some(self.tree.place(extends));
+            // Every job that leads into the circle meets it again.
+            if !self.found.iter().any(|d| d.message == text && d.place == place) {
+                self.complain(name, extends, text).suggestion = Some(format!("break the chain {chain}"));
+            }
             return None;
         }
         if self.stack.len() > MAX_LEVELS {

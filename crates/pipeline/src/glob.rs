@@ -95,7 +95,10 @@ fn braces(pattern: &str, level: usize, out: &mut Vec<String>) -> bool {
         }
         at += 1;
     }
-    out.push(pattern.to_owned());
+    // Ruby tries nothing at all for a brace that is not closed.
+    if depth == 0 {
+        out.push(pattern.to_owned());
+    }
     out.len() <= MAX_ALTERNATIVES
 }
 
@@ -247,7 +250,9 @@ fn item_matches(item: &Item, c: char) -> bool {
         Item::Char(want) => *want == c,
         Item::Any => true,
         Item::Class { negated, ranges } => {
-            ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated
+            // The ends of a range belong to it even when they are the wrong way round.
+            let within = |(low, high): &(char, char)| (*low..=*high).contains(&c) || c == *low || c == *high;
+            ranges.iter().any(within) != *negated
         }
         Item::Many | Item::Never => false,
     }

@@ -142,21 +142,17 @@ impl Loader<'_> {
     fn run(&mut self, text: &str) -> Result<Option<NodeId>, Box<Diagnostic>> {
         let mut parser = Parser::new(text);
         let mut root = None;
-        let mut documents = 0;
         // What Psych would say after reading everything; a syntax error later in the text comes first.
         let mut late: Option<Box<Diagnostic>> = None;
         loop {
             let event = parser.parse().map_err(|error| self.syntax(text, &error))?;
             match event.data {
-                EventData::StreamEnd => break,
-                EventData::DocumentStart { .. } => documents += 1,
+                // Only the first document is read.
+                EventData::StreamEnd | EventData::DocumentEnd { .. } => break,
                 _ => {}
             }
-            // Only the first document counts, and after the first mistake only the syntax does.
-            if documents > 1 || late.is_some() {
-                if documents > 1 {
-                    break;
-                }
+            // After the first mistake only the syntax counts.
+            if late.is_some() {
                 continue;
             }
             match self.event(event) {
@@ -397,12 +393,12 @@ fn scalar(text: &str, tag: Option<&str>, style: ScalarStyle) -> Result<Value, Di
             Value::Int(int) => Value::Float(int as f64),
             other => other,
         }),
-        Some("!str" | "!" | "tag:yaml.org,2002:str") => Ok(Value::Text(text.into())),
+        Some("!str" | "tag:yaml.org,2002:str") => Ok(Value::Text(text.into())),
         Some(tag) if tag.starts_with("!ruby/") || tag.starts_with("tag:ruby.yaml.org") => {
             Err(Disallowed("Object"))
         }
-        Some(_) if plain => resolve(text),
-        Some(_) => Ok(Value::Text(text.into())),
+        // Any other tag is dropped, and quotes with it.
+        Some(_) => resolve(text),
     }
 }
 
