@@ -144,6 +144,7 @@ impl Compiler<'_> {
             return None;
         }
         self.warn(&parts);
+        self.warn_of_idle_keywords(&parts);
         let mut found = Vec::new();
         let graph = Graph::new(&parts.specs, &mut found);
         let total = graph.instances.iter().fold(0u64, |sum, instance| {
@@ -281,6 +282,30 @@ impl Compiler<'_> {
                     .job(spec.name.clone())
                     .keyword("rules"),
                 );
+            }
+        }
+    }
+
+    /// Keywords that are read and checked, and that neither this program nor its runner acts on.
+    fn warn_of_idle_keywords(&mut self, parts: &Parts) {
+        for spec in &parts.specs {
+            let idle = [
+                ("identity", spec.inherited.identity.is_some()),
+                ("dast_configuration", spec.dast_configuration.is_some()),
+            ];
+            for (keyword, given) in idle {
+                if given {
+                    let place = spec.places.iter().find(|(key, _)| key == keyword).map(|(_, place)| *place);
+                    self.warnings.push(
+                        Diagnostic::warning(format!(
+                            "jobs:{}:{keyword} is checked and has no effect",
+                            spec.name
+                        ))
+                        .at(place.unwrap_or(spec.place))
+                        .job(spec.name.clone())
+                        .keyword(keyword),
+                    );
+                }
             }
         }
     }

@@ -15,12 +15,13 @@
 //! After the title (section first) come facts about the run, the text of `.gitlab-ci.yml`, other files of the repository
 //! (`== path`), and behind `=>` what must come out. Facts: `@branch NAME`, `@tag NAME`, `@source SOURCE`, `@path GROUP/PROJECT`,
 //! `@predefined K=V`, `@project K=V`, `@run K=V`, `@changes PATH…` (without it there is no push information),
-//! `@since REF PATH…`. A file `== path` without text exists and is empty.
+//! `@since REF PATH…`, `@input NAME=VALUE`. A file `== path` without text exists and is empty; `== project:GROUP/PROJECT@REF:PATH`,
+//! `== remote:URL` and `== template:NAME` stand elsewhere.
 //!
 //! Expectations:
 //!
 //! - `error [FILE:]LINE:COLUMN MESSAGE` and `warning …`: the message begins so. All errors must be listed, in order; warnings
-//!   if one is. Several spaces in a row are one. `error ? …` is completed by `UPDATE=1 cargo test -p harrier-pipeline --test rules`.
+//!   if one is. Several spaces in a row are one. `error ?` and `error ? MESSAGE` are completed by `UPDATE=1 cargo test -p harrier-pipeline --test rules`.
 //! - `help TEXT`: one of the remedies holds this. `no warnings`, `ok`: nothing else to say.
 //! - `jobs a | b`: exactly these jobs. `out JOB: REASON`: left out, the reason begins so. `filtered workflow`, `filtered rules`.
 //! - `JOB / FIELD.FIELD = JSON`: a field of a job (see [`view`]); `pipeline / FIELD = JSON`.

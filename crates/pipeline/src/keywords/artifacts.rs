@@ -165,7 +165,11 @@ fn read_reports(c: &mut Check<'_>, path: &Path<'_>, node: NodeId) -> Option<Vec<
             let format = tree.given(entry.value, "coverage_format");
             let file = tree.given(entry.value, "path");
             let (Some(format), Some(file)) = (format, file) else {
-                c.config(&path, entry.value, "missing required keys: coverage_format, path");
+                let missing: Vec<&str> = [("coverage_format", format), ("path", file)]
+                    .iter()
+                    .filter_map(|(key, given)| given.is_none().then_some(*key))
+                    .collect();
+                c.config(&path, entry.value, format_args!("missing required keys: {}", missing.join(", ")));
                 continue;
             };
             let format = c.word(&path, format, "coverage format", &["cobertura", "jacoco"]);

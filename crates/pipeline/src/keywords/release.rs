@@ -37,6 +37,12 @@ pub(crate) fn release(c: &mut Check<'_>, path: &Path<'_>, node: NodeId) -> Optio
             c.fail(path, value, format_args!("{} should be a string", key.replace('_', " ")));
         }
     }
+    if let Some(value) = tree.given(node, "released_at")
+        && tree.text(value).is_some_and(|text| !is_date_and_time(text))
+    {
+        c.fail(path, value, "released at must be a valid datetime").suggestion =
+            Some("write it like 2026-03-15T08:00:00Z".into());
+    }
     if let Some(milestones) = tree.given(node, "milestones") {
         c.one_or_more(path, milestones, "milestones should be an array of strings or a string");
     }
@@ -44,6 +50,32 @@ pub(crate) fn release(c: &mut Check<'_>, path: &Path<'_>, node: NodeId) -> Optio
         read_assets(c, &path.then("assets"), assets);
     }
     (c.found.len() == before).then(|| Release { tag_name, description, all: tree.json(node) })
+}
+
+/// Whether a text is a day or a moment of ISO 8601.
+fn is_date_and_time(text: &str) -> bool {
+    let number = |text: &str, digits: usize, least: u32, most: u32| {
+        text.len() == digits
+            && text.bytes().all(|b| b.is_ascii_digit())
+            && text.parse().is_ok_and(|n: u32| (least..=most).contains(&n))
+    };
+    let clock = |text: &str| {
+        let (text, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let parts: Vec<&str> = text.split(':').collect();
+        let in_range = parts.iter().zip([24, 59, 60]).all(|(part, most)| number(part, 2, 0, most));
+        in_range && (1..=3).contains(&parts.len()) && fraction.bytes().all(|b| b.is_ascii_digit())
+    };
+    let (day, time) = text.split_once(['T', 't']).map_or((text, None), |(day, time)| (day, Some(time)));
+    let day: Vec<&str> = day.split('-').collect();
+    let [year, month, day] = day.as_slice() else { return false };
+    let day = number(year, 4, 0, 9999) && number(month, 2, 1, 12) && number(day, 2, 1, 31);
+    let Some(time) = time else { return day };
+    let time = match (time.strip_suffix(['Z', 'z']), time.rfind(['+', '-'])) {
+        (Some(time), _) => clock(time),
+        (None, Some(zone)) => clock(&time[..zone]) && clock(&time[zone + 1..]),
+        (None, None) => clock(time),
+    };
+    day && time
 }
 
 fn read_assets(c: &mut Check<'_>, path: &Path<'_>, node: NodeId) {

@@ -5,8 +5,8 @@
 use crate::support::{Repository, root};
 use harrier_base::Variable;
 use harrier_pipeline::{
-    AllowFailure, Compiled, Context, Diagnostic, Filtered, Job, JobId, Pipeline, RunKind, Severity, compile,
-    parse_duration, render, yaml_mapping,
+    AllowFailure, Compiled, Context, Diagnostic, Filtered, GivenInput, Job, JobId, Pipeline, RunKind,
+    Severity, compile, parse_duration, render, yaml_mapping,
 };
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -125,9 +125,24 @@ fn variable(text: &str) -> Variable {
 }
 
 fn surroundings(case: &Case) -> (Repository, Context) {
-    let files: Vec<(&str, &str)> =
-        case.files.iter().skip(1).map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let (mut files, mut others) = (Vec::new(), Vec::new());
+    for (path, text) in case.files.iter().skip(1) {
+        let elsewhere = ["project:", "remote:", "template:"].iter().any(|kind| path.starts_with(kind));
+        if elsewhere { others.push((path, text)) } else { files.push((path.as_str(), text.as_str())) }
+    }
     let mut repository = Repository::new(&files);
+    for (path, text) in others {
+        let (kind, name) = path.split_once(':').unwrap();
+        repository = match kind {
+            "project" => {
+                let (project, rest) = name.split_once('@').unwrap();
+                let (git_ref, path) = rest.split_once(':').unwrap();
+                repository.project(project, git_ref, &[(path, text)])
+            }
+            "remote" => repository.remote(name, text),
+            _ => repository.template(name, text),
+        };
+    }
     let mut cx = Context { run: RunKind::default(), ..Context::default() };
     let words = |rest: &str| rest.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     for (fact, rest) in &case.facts {
@@ -140,6 +155,10 @@ fn surroundings(case: &Case) -> (Repository, Context) {
             "project" => cx.project.push(variable(rest)),
             "run" => cx.pipeline.push(variable(rest)),
             "changes" => cx.changes = Some(words(rest)),
+            "input" => {
+                let (name, value) = rest.split_once('=').unwrap_or((rest, ""));
+                cx.inputs.push(GivenInput { name: name.to_owned(), value: value.into() });
+            }
             "since" => {
                 let (git_ref, paths) = rest.split_once(' ').unwrap_or((rest, ""));
                 repository.since.insert(git_ref.to_owned(), words(paths));
@@ -236,7 +255,7 @@ fn place_of(diagnostic: &Diagnostic, compiled: &Compiled) -> String {
 
 /// Completes `error ?` and `warning ?` in the file's lines.
 pub fn filled(case: &Case, lines: &mut [String]) {
-    if !case.expected.iter().any(|(_, line)| line.contains(" ? ")) {
+    if !case.expected.iter().any(|(_, line)| line.contains(" ?")) {
         return;
     }
     let compiled = case.compiled();
@@ -244,8 +263,10 @@ pub fn filled(case: &Case, lines: &mut [String]) {
         let mut found = compiled.diagnostics.iter().filter(|d| d.severity == severity);
         for (number, line) in case.expected.iter().filter(|(_, line)| line.starts_with(word)) {
             let Some(diagnostic) = found.next() else { continue };
-            if let Some(message) = line.strip_prefix(&format!("{word} ? ")) {
-                let place = place_of(diagnostic, &compiled);
+            let place = place_of(diagnostic, &compiled);
+            if line.trim() == format!("{word} ?") {
+                lines[number - 1] = shown(diagnostic, &compiled);
+            } else if let Some(message) = line.strip_prefix(&format!("{word} ? ")) {
                 lines[number - 1] = format!("{word} {place} {message}");
             }
         }
