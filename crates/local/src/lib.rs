@@ -6,7 +6,6 @@
 //! concrete executor.
 
 mod conduct;
-mod dotenv;
 mod events;
 mod git;
 mod handing_out;
@@ -26,9 +25,9 @@ mod ways;
 mod work_tree;
 
 pub use conduct::Interrupt;
-pub use dotenv::DotenvError;
 pub use events::*;
 pub use git::GitError;
+pub use harrier_pipeline::dotenv::DotenvError;
 pub use inspect::{Inspect, InspectError, Inspected, RootFile, inspect};
 pub use kept::{KeptJob, expire_kept, kept_jobs};
 pub use local::{CleanError, Local, PrepareError, Ready, Request, RunError, RunWith, clean};

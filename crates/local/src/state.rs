@@ -1,12 +1,12 @@
 //! What lies below `.harrier/`: where each thing is, the pipeline counter, who may work there, and what earlier runs
 //! have left. Called by the local host. It must never touch anything outside of `.harrier/`.
 
-use crate::dotenv;
+use harrier_pipeline::dotenv;
 use harrier_store::{JobDir, StateDir, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -227,7 +227,7 @@ impl State {
             None => Vec::new(),
             Some((path, _)) => {
                 let bytes = fs::read(&path).map_err(|source| StateError::Io { path, source })?;
-                dotenv::parse_report(&bytes)?
+                dotenv::parse_report(&unpacked(&bytes)?)?
             }
         };
         Ok(Kept { archive, variables })
@@ -240,9 +240,25 @@ pub enum KeptError {
     /// A file.
     #[error(transparent)]
     State(#[from] StateError),
+    /// Its dotenv report is not what the helper packs.
+    #[error("the dotenv report cannot be unpacked: {0}")]
+    Packed(String),
     /// Its dotenv report breaks a rule.
     #[error(transparent)]
     Dotenv(#[from] dotenv::DotenvError),
+}
+
+/// A report as the helper stores it: gzip, or plain. One byte more than a report may have shows that it is too long.
+fn unpacked(bytes: &[u8]) -> Result<Vec<u8>, KeptError> {
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return Ok(bytes.to_vec());
+    }
+    let mut plain = Vec::new();
+    flate2::read::MultiGzDecoder::new(bytes)
+        .take(dotenv::REPORT_BYTES as u64 + 1)
+        .read_to_end(&mut plain)
+        .map_err(|why| KeptError::Packed(why.to_string()))?;
+    Ok(plain)
 }
 
 /// The file in a directory besides its `meta.json`.
@@ -309,4 +325,22 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
         .open(path)
         .and_then(|mut file| file.write_all(bytes))
         .map_err(|source| StateError::Io { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_members_are_joined() {
+        let mut packed = Vec::new();
+        for part in ["A=1\n", "B=2\n"] {
+            let mut one = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            one.write_all(part.as_bytes()).expect("memory");
+            packed.extend(one.finish().expect("memory"));
+        }
+        assert_eq!(unpacked(&packed).expect("packed by the helper"), b"A=1\nB=2\n");
+        assert!(matches!(unpacked(&packed[..12]), Err(KeptError::Packed(_))));
+        assert_eq!(unpacked(b"A=1").expect("plain"), b"A=1");
+    }
 }

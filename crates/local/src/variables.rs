@@ -1,8 +1,8 @@
 //! Variables that a user gives to a run: on the command line, from the environment, in files. It must never put a
 //! value into a message.
 
-use crate::dotenv::{self, DotenvError};
 use harrier_base::Variable;
+use harrier_pipeline::dotenv::{self, DotenvError};
 use std::path::{Path, PathBuf};
 
 /// A variable cannot be taken; bad usage.

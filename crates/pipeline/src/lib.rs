@@ -9,6 +9,7 @@ mod compile;
 mod component;
 mod context;
 mod diagnostic;
+pub mod dotenv;
 mod durations;
 mod expand;
 mod expression;
@@ -33,6 +34,7 @@ pub mod schedule;
 mod scope;
 mod source;
 mod status;
+pub mod wanted;
 mod yaml;
 
 pub use check::nearest;

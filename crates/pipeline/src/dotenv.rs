@@ -1,6 +1,5 @@
-//! Texts of `KEY=VALUE` lines: the dotenv report of a job (`ci-yaml.md` §19) and the user's variables files. Pure.
-
-use std::io::Read;
+//! Texts of `KEY=VALUE` lines: the dotenv report of a job (`ci-yaml.md` §19) and the user's variables files. Pure. Called by the hosts, which
+//! unpack reports first.
 
 /// Most bytes of a report.
 pub const REPORT_BYTES: usize = 5 * 1024;
@@ -11,9 +10,6 @@ pub const REPORT_VARIABLES: usize = 20;
 /// Why such a text is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DotenvError {
-    /// The report is not what the runner packed.
-    #[error("the dotenv report cannot be unpacked: {0}")]
-    Packed(String),
     /// Too long.
     #[error("the dotenv report has more than {REPORT_BYTES} bytes; put large values into an artifact")]
     TooLong,
@@ -33,21 +29,12 @@ pub enum DotenvError {
     },
 }
 
-/// A report as the helper stores it: gzip, or plain.
-pub fn parse_report(bytes: &[u8]) -> Result<Vec<(String, String)>, DotenvError> {
-    let mut plain = Vec::new();
-    if bytes.starts_with(&[0x1f, 0x8b]) {
-        flate2::read::MultiGzDecoder::new(bytes)
-            .take(REPORT_BYTES as u64 + 1)
-            .read_to_end(&mut plain)
-            .map_err(|why| DotenvError::Packed(why.to_string()))?;
-    } else {
-        plain.extend_from_slice(bytes);
-    }
+/// A report, unpacked.
+pub fn parse_report(plain: &[u8]) -> Result<Vec<(String, String)>, DotenvError> {
     if plain.len() > REPORT_BYTES {
         return Err(DotenvError::TooLong);
     }
-    let text = std::str::from_utf8(&plain).map_err(|_| DotenvError::NotText)?;
+    let text = std::str::from_utf8(plain).map_err(|_| DotenvError::NotText)?;
     let mut out: Vec<(String, String)> = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let (key, value) = pair(line).ok_or_else(|| DotenvError::Line { line: at + 1, text: line.into() })?;
@@ -108,19 +95,6 @@ mod tests {
         assert_eq!(parse_report(format!("A={}", "x".repeat(6000)).as_bytes()), Err(DotenvError::TooLong));
         let many: String = (0..21).map(|n| format!("V{n}=1\n")).collect();
         assert_eq!(parse_report(many.as_bytes()), Err(DotenvError::TooMany(21)));
-    }
-
-    #[test]
-    fn gzip_members_are_joined() {
-        use std::io::Write;
-        let mut packed = Vec::new();
-        for part in ["A=1\n", "B=2\n"] {
-            let mut one = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-            one.write_all(part.as_bytes()).expect("memory");
-            packed.extend(one.finish().expect("memory"));
-        }
-        assert_eq!(parse_report(&packed), Ok(vec![("A".into(), "1".into()), ("B".into(), "2".into())]));
-        assert!(matches!(parse_report(&packed[..12]), Err(DotenvError::Packed(_))));
     }
 
     #[test]
