@@ -4,6 +4,7 @@ mod doctor_cli;
 mod inspect_cli;
 mod local_cli;
 mod log_format;
+mod lsp_cli;
 mod runner_cli;
 
 use clap::{Parser, Subcommand};
@@ -42,6 +43,8 @@ enum Command {
     Graph(inspect_cli::GraphArgs),
     /// Tell where each keyword and variable of a job comes from
     Explain(inspect_cli::ExplainArgs),
+    /// Help an editor with .gitlab-ci.yml, over standard input and output
+    Lsp(lsp_cli::LspArgs),
     /// Find out why something does not work, without a job
     Doctor(doctor_cli::Doctor),
 }
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Command::List(list) => inspect_cli::list(&list),
         Command::Graph(graph) => inspect_cli::graph(&graph),
         Command::Explain(explain) => inspect_cli::explain(&explain),
+        Command::Lsp(lsp) => lsp_cli::main(&lsp),
         Command::Doctor(doctor) => doctor_cli::main(doctor),
     }
 }

@@ -15,6 +15,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("harrier-pipeline", Layer::Logic),
     ("harrier-pages", Layer::Logic),
     ("harrier-drawing", Layer::Logic),
+    ("harrier-language-server", Layer::Logic),
     ("harrier-process", Layer::Deeds),
     ("harrier-store", Layer::Deeds),
     ("harrier-client", Layer::Deeds),
@@ -46,6 +47,7 @@ enum Layer {
 /// HTTP, and the raw log that the supervisor writes.
 const SIDEWAYS: &[(&str, &str)] = &[
     ("harrier-drawing", "harrier-pipeline"),
+    ("harrier-language-server", "harrier-pipeline"),
     ("harrier-api", "harrier-base"),
     ("harrier-plan", "harrier-config"),
     ("harrier-pages", "harrier-pipeline"),

@@ -20,8 +20,8 @@ pub struct Inspect {
     pub root_file: Option<RootFile>,
     /// As if this branch, tag or commit were checked out.
     pub git_ref: Option<String>,
-    /// Texts that stand for files of the tree, by their paths from its root: what an editor holds.
-    pub unsaved: HashMap<String, String>,
+    /// Texts that stand for files of the disk, by their whole paths: what an editor holds.
+    pub unsaved: HashMap<PathBuf, String>,
 }
 
 /// A root file that is not the tree's configuration.
@@ -129,6 +129,19 @@ pub fn inspect(asked: &Inspect) -> Result<Inspected, InspectError> {
     }
 }
 
+/// The YAML files that an `include` could name, relative to `root`, which is the root of a repository or any directory.
+pub fn includable(root: &Path) -> Vec<String> {
+    let repository = Repository::discover(root).ok().filter(|repository| repository.root == root);
+    let facts = no_facts();
+    let ground = match &repository {
+        Some(repository) => Ground::Tree(repository),
+        None => Ground::Directory(root),
+    };
+    let tree = WorkTree::on(ground, &facts);
+    let yaml = |file: &&String| file.ends_with(".yml") || file.ends_with(".yaml");
+    harrier_pipeline::IncludeSource::files(&tree).iter().filter(yaml).cloned().collect()
+}
+
 fn on(asked: &Inspect, root: &Path, ground: Ground<'_>, facts: &GitFacts) -> Result<Inspected, InspectError> {
     let tree = WorkTree::on(ground, facts).with_unsaved(&asked.unsaved);
     let source = match &asked.root_file {
@@ -160,14 +173,14 @@ fn file(
     from: &Path,
     root: &Path,
     path: &Path,
-    unsaved: &HashMap<String, String>,
+    unsaved: &HashMap<PathBuf, String>,
 ) -> Result<SourceFile, InspectError> {
     let failed = |source| InspectError::Read { path: path.to_owned(), source };
     let whole = from.join(path);
     let known = whole.canonicalize().ok().zip(root.canonicalize().ok());
     let inside = known.and_then(|(whole, root)| Some(whole.strip_prefix(root).ok()?.display().to_string()));
     let name = inside.unwrap_or_else(|| path.display().to_string());
-    if let Some(text) = unsaved.get(&name) {
+    if let Some(text) = unsaved.get(&whole) {
         return Ok(SourceFile { name, text: text.clone() });
     }
     let text = std::fs::read(&whole).map_err(failed)?;

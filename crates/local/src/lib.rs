@@ -28,7 +28,7 @@ pub use conduct::Interrupt;
 pub use events::*;
 pub use git::GitError;
 pub use harrier_pipeline::dotenv::DotenvError;
-pub use inspect::{Inspect, InspectError, Inspected, RootFile, inspect};
+pub use inspect::{Inspect, InspectError, Inspected, RootFile, includable, inspect};
 pub use kept::{KeptJob, expire_kept, kept_jobs};
 pub use local::{CleanError, Local, PrepareError, Ready, Request, RunError, RunWith, clean};
 pub use one_job::JobError;

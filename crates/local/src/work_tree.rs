@@ -28,8 +28,8 @@ const MAX_DEPTH: usize = 40;
 /// The source of a compilation.
 pub struct WorkTree<'a> {
     ground: Ground<'a>,
-    /// Texts that stand for files, by path.
-    unsaved: Option<&'a HashMap<String, String>>,
+    /// Texts that stand for files, by whole path.
+    unsaved: Option<&'a HashMap<PathBuf, String>>,
     facts: &'a GitFacts,
     files: OnceCell<Vec<String>>,
     mentions_changes: Cell<bool>,
@@ -54,8 +54,8 @@ impl<'a> WorkTree<'a> {
         }
     }
 
-    /// With texts in place of files, by their paths.
-    pub fn with_unsaved(mut self, unsaved: &'a HashMap<String, String>) -> Self {
+    /// With texts in place of files of the disk, by their whole paths.
+    pub fn with_unsaved(mut self, unsaved: &'a HashMap<PathBuf, String>) -> Self {
         self.unsaved = Some(unsaved);
         self
     }
@@ -101,9 +101,6 @@ impl<'a> WorkTree<'a> {
         if !inside {
             return Err(FetchError::Failed("it lies outside of the repository".into()));
         }
-        if let Some(text) = self.unsaved.and_then(|unsaved| unsaved.get(path)) {
-            return Ok(text.clone());
-        }
         let root = match self.ground {
             Ground::Tree(repository) => &repository.root,
             Ground::Directory(root) => root,
@@ -116,7 +113,11 @@ impl<'a> WorkTree<'a> {
                 return text_of(bytes.map_err(|error| FetchError::Failed(error.to_string()))?);
             }
         };
-        match std::fs::read(root.join(relative)) {
+        let whole = root.join(relative);
+        if let Some(text) = self.unsaved.and_then(|unsaved| unsaved.get(&whole)) {
+            return Ok(text.clone());
+        }
+        match std::fs::read(whole) {
             Ok(bytes) => text_of(bytes),
             Err(why) if matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 Err(FetchError::NotFound)

@@ -43,6 +43,7 @@ pub use context::{Context, GivenInput, RunKind};
 pub use diagnostic::{Diagnostic, Note, Place, Severity, render};
 pub use durations::parse_duration;
 pub use keywords::environment::{environment_slug, environment_tier};
+pub use keywords::job::KEYS as JOB_KEYWORDS;
 pub use loader::yaml_mapping;
 pub use origins::{Origin, TopLevel, Way, Written};
 pub use pipeline::*;

@@ -149,6 +149,24 @@ impl Written {
         }
     }
 
+    /// Whether all files could be read and merged. What was wrong afterwards does not matter here.
+    pub fn is_whole(&self) -> bool {
+        self.merged.is_some()
+    }
+
+    /// The keys of the mapping at a path from the top level; none if there is no mapping.
+    pub fn keys(&self, path: &[&str]) -> Vec<String> {
+        let Some(mut at) = self.resolved.or(self.merged) else { return Vec::new() };
+        for key in path {
+            match self.tree.get(at, key) {
+                Some(next) => at = next,
+                None => return Vec::new(),
+            }
+        }
+        let keys = self.tree.map(at).unwrap_or_default().iter();
+        keys.filter_map(|entry| self.tree.text(entry.key)).map(str::to_owned).collect()
+    }
+
     /// Every keyword of a top level entry with its origin, inherited ones included. `None` if there is no such entry, or
     /// no mapping there.
     pub fn explain(&self, name: &str) -> Option<Vec<Origin>> {

@@ -17,7 +17,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-const KEYS: [&str; 38] = [
+/// The keywords of a job that runs something.
+pub const KEYS: [&str; 38] = [
     "tags",
     "script",
     "image",
