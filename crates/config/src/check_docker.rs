@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Most processes and threads of one container, if the configuration is silent: half of what a machine has by default.
+const PIDS_LIMIT: i64 = 16 * 1024;
+
 /// A setting that cannot be used: its key, what is wrong, what to write.
 pub(crate) struct DockerProblem {
     pub(crate) key: &'static str,
@@ -93,6 +96,10 @@ impl Check {
             cap_drop: m.cap_drop.clone(),
             oom_kill_disable: m.oom_kill_disable.unwrap_or(false),
             oom_score_adjust: m.oom_score_adjust.filter(|n| *n != 0),
+            pids_limit: match m.pids_limit {
+                None => Some(PIDS_LIMIT),
+                Some(limit) => (limit > 0).then_some(limit),
+            },
             security_opt: m.security_opt.clone(),
             services_security_opt: m.services_security_opt.clone(),
             devices: self.devices("devices", &m.devices),

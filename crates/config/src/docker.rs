@@ -49,6 +49,8 @@ pub struct DockerSpec {
     pub oom_kill_disable: bool,
     /// `oom_score_adjust`
     pub oom_score_adjust: Option<i64>,
+    /// `pids_limit`: most processes and threads of one container; `None`: as many as the engine allows.
+    pub pids_limit: Option<i64>,
     /// `security_opt`, seccomp files read.
     pub security_opt: Vec<String>,
     /// `services_security_opt`, seccomp files read.

@@ -77,9 +77,15 @@ fn carry_out(op: &Op, request: &HelperRequest, env: &Environment, log: &mut Log<
         Op::Sources(sources) => sources::get(sources, request, env, log),
         Op::ClearWorktree => sources::clear_worktree(request, env, log),
         Op::RestoreCache(cache) => cache::restore(cache, request, env, log),
-        Op::SaveCache(cache) => cache::save(cache, request, env, log),
+        Op::SaveCache(cache) => {
+            prepare::project_is_in_place(request)?;
+            cache::save(cache, request, env, log)
+        }
         Op::DownloadArtifacts(download) => artifacts::download(download, request, env, log),
-        Op::UploadArtifacts(upload) => artifacts::upload(upload, request, env, log),
+        Op::UploadArtifacts(upload) => {
+            prepare::project_is_in_place(request)?;
+            artifacts::upload(upload, request, env, log)
+        }
         Op::Cleanup(cleanup) => cleanup::cleanup(cleanup, request, env, log),
         Op::Say(HeaderLine::Info(text)) => {
             log.line(text);

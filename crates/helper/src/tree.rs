@@ -58,6 +58,15 @@ pub(crate) fn hand_over(dir: &Path, path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The first thing on the way from `root` down to `path` that is no directory: a link that an earlier job has left there would
+/// lead whoever works in `path` to another place. `root` itself may be a link: it is the machine's owner who chose it.
+pub(crate) fn astray<'a>(root: &Path, path: &'a Path) -> Option<&'a Path> {
+    let mut way: Vec<&Path> =
+        path.ancestors().take_while(|above| *above != root && above.starts_with(root)).collect();
+    way.reverse();
+    way.into_iter().find(|step| fs::symlink_metadata(step).is_ok_and(|meta| !meta.is_dir()))
+}
+
 /// The nearest directory above `path` that is there.
 pub(crate) fn standing_above(path: &Path) -> &Path {
     path.ancestors().skip(1).find(|above| above.is_dir()).unwrap_or(Path::new("/"))

@@ -445,3 +445,25 @@ fn many_files_are_archived_in_order_by_all_cores() {
     };
     assert!(again() == again());
 }
+
+#[test]
+fn nothing_is_taken_from_a_link_in_place_of_the_project() {
+    let job = Job::new();
+    let elsewhere = job.place.path().join("elsewhere");
+    fs::create_dir_all(&elsewhere).expect("made");
+    fs::write(elsewhere.join("passwd"), "root").expect("written");
+    for broken in [job.dirs.project.clone(), job.dirs.project.parent().expect("a parent").to_owned()] {
+        fs::create_dir_all(&job.dirs.project).expect("made");
+        fs::rename(&broken, job.place.path().join("away")).expect("moved");
+        fs::create_dir_all(elsewhere.join("project")).expect("made");
+        symlink(&elsewhere, &broken).expect("linked");
+        for ops in [up(artifact(&["*"])), vec![Op::SaveCache(cache(&["*"]))]] {
+            let (code, log) = job.run(ops);
+            assert_ne!(code, 0, "{log}");
+            assert!(log.contains("No files are taken from there"), "{log}");
+        }
+        fs::remove_file(&broken).expect("removed");
+        fs::remove_dir_all(job.place.path().join("away")).expect("removed");
+    }
+    assert!(!job.place.path().join("artifacts").exists() && !job.place.path().join("cache").exists());
+}

@@ -402,3 +402,80 @@ fn cleanup_removes_what_the_job_made() {
     job.runs(cleanup(ProjectCleanup::Delete));
     assert!(!job.dirs.project.exists());
 }
+
+/// What a hostile job leaves in its project (`$1` is a place outside, `$1/ran` tells that something of it was carried out),
+/// and the next job has its sources nevertheless.
+#[test]
+fn nothing_that_a_job_leaves_harms_the_next_one() {
+    const HOOK: &str = "#!/bin/sh\necho ran >> '%s/ran'\n";
+    let mut harmed = Vec::new();
+    for poison in [
+        "cd ..; rm -rf project; ln -s \"$1\" project",
+        "cd ..; rm -rf project; echo text > project",
+        "cd ../..; mv group away; ln -s \"$1\" group",
+        "cd ..; rm -rf project.tmp; ln -s \"$1\" project.tmp",
+        "rm -rf .git; ln -s \"$1\" .git",
+        "cp -a .git \"$1/evil\"; rm -rf .git; echo \"gitdir: $1/evil\" > .git",
+        "rm .git/config; mkfifo .git/config",
+        "rm .git/HEAD; mkfifo .git/HEAD",
+        "rm .git/config; ln -s \"$1/keep\" .git/config",
+        "rm .git/index; mkfifo .git/index",
+        "rm -f .git/packed-refs; mkfifo .git/packed-refs",
+        "mkfifo .git/shallow.lock .git/index.lock .git/HEAD.lock",
+        "echo garbage > .git/index; echo garbage > .git/HEAD",
+        "echo garbage > .git/index",
+        "echo garbage > .git/HEAD",
+        "rm -rf .git/objects; mkdir .git/objects",
+        "rm -rf .git/refs",
+        "mkdir -p .git/objects/info; echo \"$1/nowhere\" > .git/objects/info/alternates",
+        "rm file.txt; ln -s \"$1/keep\" file.txt",
+        "rm file.txt; mkdir -p file.txt/a/b; ln -s / file.txt/root",
+        "mkdir -p .git/hooks; for name in post-checkout pre-checkout post-index-change reference-transaction post-merge; do printf \"$2\" \"$1\" > .git/hooks/$name; chmod 755 .git/hooks/$name; done",
+        "mkdir h; printf \"$2\" \"$1\" > h/post-checkout; chmod 755 h/post-checkout; git config core.hooksPath \"$PWD/h\"",
+        "printf \"$2\" \"$1\" > .git/evil; chmod 755 .git/evil; git config core.fsmonitor \"$PWD/.git/evil\"; git config core.sshCommand \"$PWD/.git/evil\"; git config credential.helper \"$PWD/.git/evil\"",
+        "printf \"$2\" \"$1\" > .git/evil; chmod 755 .git/evil; git config filter.evil.smudge \"$PWD/.git/evil\"; mkdir -p .git/info; echo '* filter=evil' > .git/info/attributes; echo more >> file.txt",
+        "git config core.worktree \"$1\"",
+        "git config include.path \"$1/keep\"; git config url.\"file://$1/\".insteadOf file:///",
+        "git config core.repositoryFormatVersion 1; git config extensions.objectFormat sha256",
+        "git config core.bare true; git config core.sparseCheckout true",
+    ] {
+        let job = Job::new();
+        let source = repository(job.place.path(), "source");
+        let wanted = || {
+            vec![Op::Prepare, Op::Sources(Box::new(Sources { clean_git_config: true, ..sources(&source) }))]
+        };
+        job.runs(wanted());
+        let outside = job.place.path().join("outside");
+        std::fs::create_dir(&outside).expect("made");
+        std::fs::write(outside.join("keep"), "kept\n").expect("written");
+        let hostile = std::process::Command::new("sh")
+            .args(["-ec", poison, "poison"])
+            .arg(&outside)
+            .arg(HOOK)
+            .current_dir(&job.dirs.project)
+            .status()
+            .expect("a shell");
+        assert!(hostile.success(), "{poison}");
+        // What waits for ever would otherwise only be seen as a test that never ends.
+        let (tx, rx) = std::sync::mpsc::channel();
+        let (code, log) = std::thread::scope(|scope| {
+            scope.spawn(|| tx.send(job.run(wanted())));
+            rx.recv_timeout(std::time::Duration::from_secs(20)).unwrap_or_else(|_| {
+                eprintln!("{poison}: the next job hangs");
+                std::process::exit(1)
+            })
+        });
+        let ran = outside.join("ran").exists();
+        let names: Vec<_> =
+            std::fs::read_dir(&outside).expect("listed").flatten().map(|e| e.file_name()).collect();
+        let clean = names.iter().all(|name| name == "keep" || name == "evil")
+            && std::fs::read_to_string(outside.join("keep")).is_ok_and(|text| text == "kept\n");
+        let file = job.project("file.txt");
+        let right =
+            std::fs::read_to_string(&file).is_ok_and(|text| text == "version 3\n") && !file.is_symlink();
+        if code != 0 || ran || !clean || !right || git(&job.dirs.project, &["status", "--porcelain"]) != "" {
+            harmed.push(format!("{poison}: code {code}, ran {ran}, outside {names:?}, right {right}\n{log}"));
+        }
+    }
+    assert!(harmed.is_empty(), "{}", harmed.join("\n"));
+}

@@ -61,6 +61,9 @@ pub struct Containers {
     /// Directories of the engine's machine.
     #[serde(default)]
     pub host_dirs: Vec<HostDir>,
+    /// Bytes of a job's log beyond which nobody reads what a container says.
+    #[serde(default)]
+    pub output_limit: u64,
 }
 
 /// An image and how it is got and run.
@@ -175,6 +178,8 @@ pub struct HostSettings {
     pub oom_kill_disable: bool,
     /// `oom_score_adjust`
     pub oom_score_adjust: Option<i64>,
+    /// `pids_limit`
+    pub pids_limit: Option<i64>,
     /// `device_cgroup_rules`
     pub device_cgroup_rules: Vec<String>,
     /// `group_add`
@@ -271,6 +276,7 @@ pub(crate) fn containers(cx: &Cx<'_>) -> Result<Containers, Refusal> {
         isolation: docker.isolation.clone(),
         shm_size: docker.shm_size,
         mac_address: docker.mac_address.clone(),
+        pids_limit: docker.pids_limit,
         log_options: docker.log_options.clone(),
         ..HostSettings::default()
     };
@@ -327,6 +333,7 @@ pub(crate) fn containers(cx: &Cx<'_>) -> Result<Containers, Refusal> {
         keep_umask: cx.flags.keep_umask,
         keep_anonymous_volumes: docker.volume_keep,
         host_dirs: docker.host_dirs.clone(),
+        output_limit: cx.spec.output_limit,
         base_name,
     })
 }

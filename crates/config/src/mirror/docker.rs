@@ -35,6 +35,7 @@ Docker {
     cap_drop: Vec<String>, "cap_drop", Omit, "cap-drop", "DOCKER_CAP_DROP", "Capabilities dropped";
     oom_kill_disable: Option<bool>, "oom_kill_disable", Always, "oom-kill-disable", "DOCKER_OOM_KILL_DISABLE", "Disable OOM killer for the container";
     oom_score_adjust: Option<i64>, "oom_score_adjust", Omit, "oom-score-adjust", "DOCKER_OOM_SCORE_ADJUST", "OOM score change";
+    pids_limit: Option<i64>, "pids_limit", Omit, "pids-limit", "DOCKER_PIDS_LIMIT", "Harrier only: most processes and threads of one container; unset = 16384, -1 = no limit";
     security_opt: Vec<String>, "security_opt", Omit, "security-opt", "DOCKER_SECURITY_OPT", "Security options. `seccomp={path}` is read on the runner host, must be valid JSON and is sent inline; `unconfined`, `builtin` and inline JSON pass as they are";
     services_security_opt: Vec<String>, "services_security_opt", Omit, "services-security-opt", "DOCKER_SERVICES_SECURITY_OPT", "Same, for services";
     devices: Vec<String>, "devices", Omit, "devices", "DOCKER_DEVICES", "`host(:container(:perms))`, perms default rwm";

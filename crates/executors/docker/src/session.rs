@@ -6,7 +6,7 @@ use crate::error::DockerError;
 use crate::mark::MarkFinder;
 use crate::place::Place;
 use crate::relog::{Kept, Skip, kept};
-use crate::shell_detect::all_or_nothing;
+use crate::shell_detect::{FirstWords, all_or_nothing};
 use crate::{services, stop};
 use async_trait::async_trait;
 use bollard::query_parameters::LogsOptions;
@@ -110,11 +110,22 @@ impl DockerSession {
             let mut sink = Sink::new(&place, JOB_STREAM);
             let Attached { mut output, mut input, mut end } = attached_tell(&mut attached, &script).await;
             keep(&place, &delivered_name(&key), &())?;
-            let code = copy(&mut output, &mut end, |kind, bytes| sink.take(kind, bytes)).await;
+            let mut first = FirstWords::default();
+            let code = copy(&mut output, &mut end, |kind, bytes| {
+                first.hear(bytes);
+                sink.take(kind, bytes);
+            })
+            .await;
             let _ = tokio::io::AsyncWriteExt::shutdown(&mut input).await;
             remember(&place, at, &said).await?;
             let code = code?;
             sink.close()?;
+            if first.tell_of_no_shell(code) {
+                return Err(DockerError::Settings(format!(
+                    "the image {} has no `sh` on its PATH, so no script can run in it: take an image with a shell",
+                    place.containers.image.name
+                )));
+            }
             Ok(code)
         });
         Ok(Box::new(Stage { place: Arc::clone(place), target: Target::Build, task, stopping: None }))

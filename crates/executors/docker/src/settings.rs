@@ -179,6 +179,7 @@ fn host_config(containers: &Containers, settings: &HostSettings, it: &Particular
         }),
         oom_kill_disable: settings.oom_kill_disable.then_some(true),
         oom_score_adj: settings.oom_score_adjust,
+        pids_limit: settings.pids_limit,
         device_cgroup_rules: some(&settings.device_cgroup_rules),
         group_add: some(&settings.group_add),
         cap_add: some(&settings.cap_add),
@@ -212,7 +213,7 @@ fn host_config(containers: &Containers, settings: &HostSettings, it: &Particular
         // Service logs are read back, and so is a job's output after a crash of the runner.
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
-            config: table(&settings.log_options),
+            config: Some(log_options(containers, settings)),
         }),
         ..HostConfig::default()
     }
@@ -229,6 +230,24 @@ fn mounts(containers: &Containers, kind: Kind) -> Vec<Mount> {
         ..Mount::default()
     })
     .collect()
+}
+
+/// The engine's copy of a container's output is bounded: what a job says beyond its limit is in no log, and a container that
+/// never stops talking must not fill the engine's disk. Up to the limit nothing is lost: two files, each with room for
+/// the limit in lines of one byte.
+fn log_options(containers: &Containers, settings: &HostSettings) -> HashMap<String, String> {
+    const BYTES_PER_LINE: u64 = 80;
+    const LEAST: u64 = 16 << 20;
+    // A limit that no disk reaches is none.
+    const MOST: u64 = 1 << 40;
+    let size = containers.output_limit.saturating_mul(BYTES_PER_LINE).max(LEAST);
+    let mut options = HashMap::new();
+    if size <= MOST {
+        options.insert("max-size".to_owned(), size.to_string());
+        options.insert("max-file".to_owned(), "2".to_owned());
+    }
+    options.extend(settings.log_options.iter().map(|(key, value)| (key.clone(), value.clone())));
+    options
 }
 
 fn isolation(text: &str) -> Option<HostConfigIsolationEnum> {

@@ -32,6 +32,28 @@ pub(crate) fn all_or_nothing(script: &str) -> String {
     format!("{{\n{script}\n}}\n")
 }
 
+/// The first words of a container that ended, enough to know them by.
+#[derive(Default)]
+pub(crate) struct FirstWords(Vec<u8>);
+
+impl FirstWords {
+    const ENOUGH: usize = 256;
+
+    /// Takes a part of what it says.
+    pub fn hear(&mut self, bytes: &[u8]) {
+        let room = Self::ENOUGH.saturating_sub(self.0.len()).min(bytes.len());
+        self.0.extend_from_slice(&bytes[..room]);
+    }
+
+    /// The engine's init (tini; catatonit with Podman) says that it has found no `sh`.
+    pub fn tell_of_no_shell(&self, code: i64) -> bool {
+        let text = String::from_utf8_lossy(&self.0);
+        let tini = text.starts_with("[FATAL tini") && text.contains("exec sh failed");
+        let catatonit = text.starts_with("ERROR (catatonit") && text.contains("failed to exec pid1");
+        matches!(code, 126 | 127) && (tini || catatonit)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +72,23 @@ mod tests {
         child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("written");
         let output = child.wait_with_output().expect("ended");
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    #[test]
+    fn an_image_without_a_shell_is_known_by_its_first_words() {
+        for (said, code, told) in [
+            (&["[FATAL tini (7)] exec sh fail", "ed: No such file or directory\n"][..], 127, true),
+            (&["[FATAL tini (7)] exec sh failed: No such file or directory\n"], 1, false),
+            (&["ERROR (catatonit:2): failed to exec pid1: No such file or directory\n"], 127, true),
+            (&["sh: make: not found\n"], 127, false),
+            (&[], 127, false),
+        ] {
+            let mut words = FirstWords::default();
+            for part in said {
+                words.hear(part.as_bytes());
+            }
+            assert_eq!(words.tell_of_no_shell(code), told, "{said:?} {code}");
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod docker;
+
 use harrier_testkit::{FakeGitLab, JobRecord, JobSpec, Options, Repo, RunnerProcess, TempHome, config_toml};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -37,7 +37,8 @@ pub(super) fn repository(place: &Place<'_>, log: &mut Log<'_>) -> Result<Reposit
 fn initialise(place: &Place<'_>, log: &mut Log<'_>) -> Result<bool, Failure> {
     let git = place.project.join(".git");
     tree::dir(place.project)?;
-    if is_repository(&git) && (wrong_format(place, &git) || borrow::is_stale(place, &git)) {
+    if is_repository(&git) && (!has_head(&git) || wrong_format(place, &git) || borrow::is_stale(place, &git))
+    {
         log.line("The work tree's repository is of no use any more and is made anew");
         tree::remove(&git)?;
     }
@@ -69,6 +70,15 @@ fn is_repository(git: &Path) -> bool {
         && git.join("objects").is_dir()
         && git.join("refs").is_dir()
         && std::fs::symlink_metadata(git).is_ok_and(|meta| meta.is_dir())
+}
+
+/// Whether `HEAD` is what git can read: a reference or a commit.
+fn has_head(git: &Path) -> bool {
+    std::fs::read_to_string(git.join("HEAD")).is_ok_and(|text| {
+        let text = text.trim_end();
+        text.starts_with("ref: ")
+            || (matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    })
 }
 
 /// git cannot turn a repository of one hash into one of another.

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::tree;
+use std::io::Read;
 use std::path::Path;
 
 const LOCKS: [&str; 5] = ["index.lock", "shallow.lock", "HEAD.lock", "config.lock", "hooks/post-checkout"];
@@ -26,7 +27,32 @@ pub(crate) fn clean(project: &Path, config: bool, modules: bool) -> Result<(), F
     Ok(())
 }
 
+/// What is neither a file nor a directory where git keeps small files: git would wait for ever at a pipe, and follow a
+/// link to another place. A job has put it there; git makes none.
+fn remove_strange(git: &Path) -> Result<(), Failure> {
+    for (dir, depth) in
+        [("", 1), ("info", 1), ("objects/info", 1), ("logs", usize::MAX), ("refs", usize::MAX)]
+    {
+        for entry in walkdir::WalkDir::new(git.join(dir)).min_depth(1).max_depth(depth).into_iter().flatten()
+        {
+            if !entry.file_type().is_file() && !entry.file_type().is_dir() {
+                tree::remove_file(entry.path())?;
+            }
+        }
+    }
+    // An index that is none stops git at once; without one git makes it anew.
+    let index = git.join("index");
+    let mut signature = [0; 4];
+    let read = std::fs::File::open(&index).and_then(|mut file| file.read_exact(&mut signature));
+    match read {
+        Ok(()) if signature == *b"DIRC" => Ok(()),
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Ok(()) | Err(_) => tree::remove(&index),
+    }
+}
+
 fn clean_repository(git: &Path, config: bool) -> Result<(), Failure> {
+    remove_strange(git)?;
     for name in LOCKS {
         tree::remove_file(&git.join(name))?;
     }
@@ -66,7 +92,7 @@ mod tests {
         let kept =
             [git.join("index"), git.join("refs/heads/main"), git.join("config"), module.join("config")];
         for file in stale.iter().chain(&kept) {
-            std::fs::write(file, "x").expect("written");
+            std::fs::write(file, "DIRC").expect("written");
         }
         clean(place.path(), false, true).expect("cleaned");
         assert!(stale.iter().all(|file| !file.exists()));
