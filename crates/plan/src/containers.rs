@@ -433,7 +433,8 @@ fn entrypoint(cx: &Cx<'_>, given: Option<Vec<String>>, image: &str) -> Option<Ve
         }
         return None;
     }
-    given.filter(|list| !list.is_empty()).map(|list| list.iter().map(|word| (cx.expand)(word)).collect())
+    // As it is: it may be a shell's text, whose `$@` is no variable of the job.
+    given.filter(|list| !list.is_empty())
 }
 
 /// `executors.md` §10.2: the job's list, else the configuration's; only allowed ones are kept.
