@@ -9,6 +9,7 @@
 # HARRIER_ENGINE_STATE   process id, log, runtime (/run/harrier-engine)
 # HARRIER_ENGINE_ALONE   a folder: an engine with data, networks and sockets apart from the machine's own, for tests that
 #                        restart it or fill its disk; needs a DOCKER_SOCKET and HARRIER_ENGINE_STATE of its own
+# HARRIER_ENGINE_FLAGS   further options of dockerd, between spaces
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/daemons.sh"
 
@@ -58,6 +59,8 @@ start() {
   # one that lives.
   running "$pidfile" dockerd >/dev/null || rm -f "$pidfile"
   running "$exec/containerd/containerd.pid" containerd >/dev/null || rm -f "$exec/containerd/containerd.pid"
+  # shellcheck disable=SC2206
+  flags+=(${HARRIER_ENGINE_FLAGS:-})
   daemon "$state/pid" "$state/log" dockerd --host "unix://$socket" "${flags[@]}"
   ready "$state/pid" dockerd "$state/log" answers
 }

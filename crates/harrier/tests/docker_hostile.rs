@@ -57,7 +57,7 @@ async fn hostile_jobs_end_right_and_harm_nobody() {
     engine
         .make_image(&off_path, "mkdir -p \"$1/opt\"; cp /bin/busybox \"$1/opt/sh\"", &["ENV PATH=/nowhere"])
         .await;
-    let section = "pids_limit = 200\nvolumes = ['/cache', '/var/run/docker.sock:/var/run/docker.sock']\n\
+    let section = "network_mode = 'host'\npids_limit = 200\nvolumes = ['/cache', '/var/run/docker.sock:/var/run/docker.sock']\n\
                    [runners.docker.tmpfs]\n'/small' = 'size=1m'\n";
     let rig = DockerRig::new(engine, Options::default(), 3, section).await;
     let runner = rig.start();
@@ -154,11 +154,7 @@ async fn hostile_jobs_end_right_and_harm_nobody() {
 
     // Every slot once more, side by side.
     let next: Vec<i64> = (0..3)
-        .map(|_| {
-            rig.server.add_job(
-                rig.job(&["sleep 2; grep Kestrel README.md; test ! -e out; git status 2> /dev/null; ls -la"]),
-            )
-        })
+        .map(|_| rig.server.add_job(rig.job(&["sleep 2; grep Kestrel README.md; test ! -e out;"])))
         .collect();
     for id in next {
         let job = rig.end_of(id).await;

@@ -473,7 +473,12 @@ fn nothing_that_a_job_leaves_harms_the_next_one() {
         let file = job.project("file.txt");
         let right =
             std::fs::read_to_string(&file).is_ok_and(|text| text == "version 3\n") && !file.is_symlink();
-        if code != 0 || ran || !clean || !right || git(&job.dirs.project, &["status", "--porcelain"]) != "" {
+        if code != 0
+            || ran
+            || !clean
+            || !right
+            || !git(&job.dirs.project, &["status", "--porcelain"]).is_empty()
+        {
             harmed.push(format!("{poison}: code {code}, ran {ran}, outside {names:?}, right {right}\n{log}"));
         }
     }

@@ -7,6 +7,7 @@ use serde_json::json;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 /// The image of jobs that need no other.
 pub const BUSYBOX: &str = "harrier-test/busybox";
@@ -37,8 +38,45 @@ async fn good(command: Command) -> String {
 #[derive(Clone, Debug)]
 pub struct Engine {
     socket: PathBuf,
-    /// State and data of one apart.
-    alone: Option<(PathBuf, PathBuf)>,
+    /// Of one apart.
+    alone: Option<Arc<Alone>>,
+}
+
+/// The folder of an engine apart. The engine ends with the last that holds this.
+#[derive(Debug)]
+struct Alone {
+    dir: tempfile::TempDir,
+}
+
+impl Alone {
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    fn command(&self, what: &str) -> Command {
+        let mut command = Command::new(script("engine.sh"));
+        command
+            .arg(what)
+            .env("DOCKER_SOCKET", self.dir.path().join("docker.sock"))
+            .env("HARRIER_ENGINE_STATE", self.state())
+            .env("HARRIER_ENGINE_ALONE", self.data())
+            // A pull that fails is not tried again by the engine itself, with its long pauses.
+            .env("HARRIER_ENGINE_FLAGS", "--max-download-attempts=1");
+        command
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        match self.command("stop").output() {
+            Ok(output) if output.status.success() => {}
+            other => eprintln!("the engine in {} was not stopped: {other:?}", self.dir.path().display()),
+        }
+    }
 }
 
 impl Engine {
@@ -54,6 +92,68 @@ impl Engine {
         good(command).await;
         let socket = std::env::var_os("DOCKER_SOCKET").unwrap_or_else(|| "/var/run/docker.sock".into());
         Self { socket: socket.into(), alone: None }
+    }
+
+    /// One apart with the image of jobs, which a test may stop, kill and fill. With a size its disk is that small.
+    pub async fn apart(size: Option<&str>) -> Self {
+        let machine = Self::of_machine(&["busybox"]).await;
+        let alone = Alone { dir: tempfile::Builder::new().prefix("engine").tempdir().expect("temp dir") };
+        std::fs::create_dir(alone.data()).expect("made");
+        if let Some(size) = size {
+            let mut command = Command::new("mount");
+            command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"]).arg(alone.data());
+            good(command).await;
+        }
+        let engine = Self { socket: alone.dir.path().join("docker.sock"), alone: Some(Arc::new(alone)) };
+        engine.switch("start").await;
+        let mut command = Command::new("sh");
+        command.args(["-ec", "docker -H \"$1\" save \"$3\" | docker -H \"$2\" load", "copy"]);
+        command.args([&machine.host(), &engine.host(), BUSYBOX]);
+        good(command).await;
+        engine
+    }
+
+    pub fn is_of_machine(&self) -> bool {
+        self.alone.is_none()
+    }
+
+    fn alone(&self) -> &Alone {
+        self.alone.as_deref().expect("the machine's engine is not ours to stop or fill")
+    }
+
+    /// `start`, `stop` or `restart`.
+    pub async fn switch(&self, what: &str) {
+        good(self.alone().command(what)).await;
+    }
+
+    /// As if it had run out of memory; it is started again.
+    pub async fn kill_9(&self) {
+        let text = std::fs::read_to_string(self.alone().state().join("pid")).expect("it was started");
+        let id: i32 = text.trim().parse().expect("a process id");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGKILL)
+            .expect("it lives");
+        super::until("the engine ends", || {
+            std::fs::read_to_string(format!("/proc/{id}/status"))
+                .map_or(true, |status| status.contains("State:\tZ"))
+        })
+        .await;
+        self.switch("start").await;
+    }
+
+    /// Fills its disk to the last byte; [`Engine::empty`] takes it back.
+    pub fn fill(&self) {
+        use std::io::Write;
+        let mut file = std::fs::File::create(self.alone().data().join("filler")).expect("made");
+        let mut size = 1 << 20;
+        while size > 0 {
+            let chunk = vec![1; size];
+            while file.write_all(&chunk).is_ok() {}
+            size /= 16;
+        }
+    }
+
+    pub fn empty(&self) {
+        std::fs::remove_file(self.alone().data().join("filler")).expect("it was filled");
     }
 
     /// `host` of the configuration.
@@ -101,7 +201,7 @@ pub struct DockerRig {
 }
 
 impl DockerRig {
-    /// `section` is added to `[runners.docker]`. Jobs use the network of the host, where the server is.
+    /// `section` is added to `[runners.docker]`.
     pub async fn new(engine: Engine, options: Options, concurrent: u32, section: &str) -> Self {
         let server = FakeGitLab::start_with(options).await.expect("a fake GitLab");
         let repo = Repo::with_files(&[("README.md", "# Kestrel\n"), ("src/main.c", "int main;\n")]);
@@ -110,7 +210,7 @@ impl DockerRig {
         home.write_config(&format!(
             "concurrent = {concurrent}\ncheck_interval = 1\nshutdown_timeout = 5\n\n[[runners]]\nname = 'test'\n\
              url = '{}'\nid = 3\ntoken = '{}'\nexecutor = 'docker'\n[runners.docker]\nhost = '{}'\nimage = \
-             '{BUSYBOX}'\npull_policy = 'if-not-present'\nnetwork_mode = 'host'\n{section}\n",
+             '{BUSYBOX}'\npull_policy = 'if-not-present'\n{section}\n",
             server.url(),
             server.runner_token(),
             engine.host()
