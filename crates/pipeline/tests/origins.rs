@@ -1,8 +1,12 @@
 //! Where keywords come from, and the merged file.
 
+#![allow(clippy::unwrap_used)]
+
+mod rules_format;
 mod support;
 
 use harrier_pipeline::{Compiled, Origin, Way};
+use serde_json::{Value, json};
 use support::{Repository, compiled, compiled_with, context};
 
 const ROOT: &str = "\
@@ -132,51 +136,54 @@ fn every_way_is_told() {
 }
 
 /// What a pipeline is, without places.
-fn essence(compiled: &Compiled) -> String {
-    let text = format!("{:?} {:?}", compiled.pipeline, compiled.filtered);
-    let mut out = String::new();
-    let mut rest = text.as_str();
-    while let Some(at) = rest.find("Place { file: ") {
-        out.push_str(&rest[..at]);
-        // `file: FileId(0)` has no brace.
-        rest = rest[at..].split_once('}').map_or("", |(_, rest)| rest);
+fn essence(compiled: &Compiled) -> Value {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Object(map) => {
+                map.retain(|key, _| key != "place" && key != "places");
+                map.values_mut().for_each(strip);
+            }
+            Value::Array(items) => items.iter_mut().for_each(strip),
+            _ => {}
+        }
     }
-    out.push_str(rest);
-    out
+    let mut value = json!([compiled.pipeline]);
+    strip(&mut value);
+    value
 }
 
-/// The keywords' places come in another order where they were inherited.
-fn jobs(compiled: &Compiled) -> String {
-    let mut pipeline = compiled.pipeline.clone();
-    for job in pipeline.iter_mut().flat_map(|pipeline| &mut pipeline.jobs) {
-        job.places.sort_by(|a, b| a.0.cmp(&b.0));
-    }
-    essence(&Compiled {
-        pipeline,
-        diagnostics: Vec::new(),
-        sources: Default::default(),
-        filtered: compiled.filtered.clone(),
-        written: Default::default(),
-    })
+/// Whether the merged file was compiled again; it must come to the same.
+fn goes_round(before: &Compiled, again: impl Fn(&str) -> Compiled) -> bool {
+    let Some(merged) = before.written.merged_yaml().filter(|_| !before.has_errors()) else { return false };
+    let after = again(&merged);
+    assert_eq!(essence(&after), essence(before), "{merged}");
+    let kind = |compiled: &Compiled| compiled.filtered.as_ref().map(std::mem::discriminant);
+    assert_eq!(kind(&after), kind(before), "{merged}");
+    assert_eq!(after.written.merged_yaml().as_deref(), Some(merged.as_str()));
+    true
 }
 
+/// Every case of the language's table, and every example.
 #[test]
 fn the_merged_file_gives_the_same_pipeline() {
-    let mut texts: Vec<String> = vec![both().written.merged_yaml().unwrap()];
+    assert!(goes_round(&both(), |merged| compiled(merged)));
+    let mut round = 0;
+    for file in rules_format::cases() {
+        for case in &file.cases {
+            let (repository, mut cx) = rules_format::surroundings(case);
+            let before = compiled_with(case.root(), &repository, &cx);
+            // The merged file has no header that could take them.
+            cx.inputs.clear();
+            round += usize::from(goes_round(&before, |merged| compiled_with(merged, &repository, &cx)));
+        }
+    }
+    assert!(round > 200, "{round}");
     let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
     #[expect(clippy::disallowed_methods, reason = "a test reads the examples")]
     for entry in std::fs::read_dir(examples).unwrap().flatten() {
         let file = entry.path().join(".gitlab-ci.yml");
-        texts.extend(std::fs::read_to_string(file).ok());
-    }
-    assert!(texts.len() > 3);
-    for text in texts {
-        let before = compiled(&text);
-        // An example with includes of its own is run by its own tests.
-        let Some(merged) = before.written.merged_yaml().filter(|_| !before.has_errors()) else { continue };
-        let after = compiled(&merged);
-        assert_eq!(jobs(&after), jobs(&before), "{merged}");
-        assert_eq!(after.written.merged_yaml().as_deref(), Some(merged.as_str()));
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        goes_round(&compiled(&text), |merged| compiled(merged));
     }
 }
 

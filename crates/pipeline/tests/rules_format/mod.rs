@@ -124,7 +124,8 @@ fn variable(text: &str) -> Variable {
     Variable::public(key, value)
 }
 
-fn surroundings(case: &Case) -> (Repository, Context) {
+/// The repository and the facts of a case.
+pub fn surroundings(case: &Case) -> (Repository, Context) {
     let (mut files, mut others) = (Vec::new(), Vec::new());
     for (path, text) in case.files.iter().skip(1) {
         let elsewhere = ["project:", "remote:", "template:"].iter().any(|kind| path.starts_with(kind));
