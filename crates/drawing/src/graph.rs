@@ -1,7 +1,7 @@
 //! What is drawn: jobs in columns, left to right, and the needs between them. Every need leads from a column to one further
 //! right: a stage has as many columns as its longest chain of needs within the stage.
 
-use harrier_pipeline::{AllowFailure, Job, Pipeline, When};
+use harrier_pipeline::{AllowFailure, Bridge, Job, Pipeline, When};
 use std::collections::HashSet;
 
 /// A pipeline ready to be drawn.
@@ -22,8 +22,8 @@ pub struct Graph {
 pub struct Node {
     /// Its name.
     pub name: String,
-    /// What is special about when it runs: `manual`, `may fail`.
-    pub notes: Vec<&'static str>,
+    /// What is special about it: `manual`, `may fail`, `child pipeline`.
+    pub notes: Vec<String>,
     /// Index in [`Graph::stages`].
     pub stage: usize,
     /// Column.
@@ -110,21 +110,27 @@ fn depths(jobs: &[Job], edges: &[(usize, usize)]) -> Vec<usize> {
     depth
 }
 
-fn notes(job: &Job, stage: usize) -> Vec<&'static str> {
-    let mut notes = Vec::new();
+fn notes(job: &Job, stage: usize) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    match &job.bridge {
+        None => {}
+        Some(Bridge::Child { .. }) => notes.push("child pipeline".into()),
+        Some(Bridge::Project { project, .. }) => notes.push(format!("pipeline of {project}")),
+        Some(Bridge::Mirror { project }) => notes.push(format!("mirrors {project}")),
+    }
     match job.when {
         When::OnSuccess => {}
-        When::OnFailure => notes.push("on failure"),
-        When::Always => notes.push("always"),
-        When::Manual => notes.push("manual"),
-        When::Delayed => notes.push("delayed"),
+        When::OnFailure => notes.push("on failure".into()),
+        When::Always => notes.push("always".into()),
+        When::Manual => notes.push("manual".into()),
+        When::Delayed => notes.push("delayed".into()),
     }
     if stage > 0 && job.needs.as_ref().is_some_and(Vec::is_empty) {
-        notes.push("at once");
+        notes.push("at once".into());
     }
     match job.allow_failure {
         AllowFailure::No => {}
-        AllowFailure::Yes | AllowFailure::ExitCodes(_) => notes.push("may fail"),
+        AllowFailure::Yes | AllowFailure::ExitCodes(_) => notes.push("may fail".into()),
     }
     notes
 }

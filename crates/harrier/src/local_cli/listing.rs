@@ -3,7 +3,7 @@
 
 use super::words::{Colour, Paint, pad, width};
 use harrier_local::Chosen;
-use harrier_pipeline::{AllowFailure, Compiled, Job, JobId, LeftOut, Pipeline, Place, Sources, When};
+use harrier_pipeline::{AllowFailure, Bridge, Compiled, Job, JobId, LeftOut, Pipeline, Place, Sources, When};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -168,6 +168,15 @@ pub fn job_json(job: &Job, sources: &Sources) -> Value {
         .rule
         .as_ref()
         .map(|rule| json!({"number": rule.number, "text": rule.text, "place": place(rule.place, sources)}));
-    json!({"name": job.name, "stage": job.stage, "when": job.when.word(), "allow_failure": allow_failure,
-        "needs": needs, "rule": rule, "place": place(job.place, sources)})
+    let mut value = json!({"name": job.name, "stage": job.stage, "when": job.when.word(), "allow_failure": allow_failure,
+        "needs": needs, "rule": rule, "place": place(job.place, sources)});
+    match &job.bridge {
+        None => {}
+        Some(Bridge::Child { include, .. }) => value["trigger"] = json!({ "include": include }),
+        Some(Bridge::Project { project, branch, .. }) => {
+            value["trigger"] = json!({"project": project, "branch": branch});
+        }
+        Some(Bridge::Mirror { project }) => value["mirrors"] = json!(project),
+    }
+    value
 }
