@@ -5,6 +5,7 @@ use crate::data_dir::{DataDir, DataLock};
 use crate::notifier::Notifier;
 use crate::password::Attempts;
 use crate::settings::Settings;
+use crate::traces::Traces;
 use crate::{git_http, rest, runner_api, web};
 use axum::Router;
 use harrier_base::{Clock, Secret};
@@ -27,6 +28,8 @@ pub struct App {
     pub notifier: Notifier,
     /// Who tried wrong passwords.
     pub attempts: Attempts,
+    /// Logs that are being written.
+    pub traces: Traces,
     /// What the person who started it chose.
     pub settings: Settings,
     _lock: DataLock,
@@ -76,6 +79,7 @@ impl App {
             data,
             clock,
             notifier: Notifier::default(),
+            traces: Traces::default(),
             attempts: Attempts::default(),
             settings,
             _lock: lock,

@@ -142,6 +142,11 @@ const FAILURE_REASONS: [&str; 54] = [
     "job_canceled",
 ];
 
+/// Whether a failure reason is one that servers know.
+pub fn is_failure_reason(reason: &str) -> bool {
+    FAILURE_REASONS.contains(&reason)
+}
+
 /// The payload of a job.
 pub fn job_payload(job: &Job, facts: JobFacts<'_>) -> JobPayload {
     let variables = variables(job, &facts);

@@ -1,0 +1,73 @@
+//! `POST /jobs/request` (`runner-api.md` §3): a job for the runner, at once or when one comes within the time that a request may be held.
+//! A request without `last_update` is answered at once, so that a runner that has just started knows that it is heard.
+
+use super::{identity, parse};
+use crate::answer::{Answer, Refusal};
+use crate::app::App;
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use harrier_api::{JobPayload, JobRequest};
+use harrier_database::{Ask, DatabaseError};
+use harrier_pipeline::Outcome;
+use std::sync::Arc;
+
+/// What runners send back: the queue is looked at every time, so that one value does for all.
+const LAST_UPDATE: &str = "harrier";
+
+/// The handler.
+pub async fn request(State(app): State<Arc<App>>, body: Bytes) -> Answer {
+    let asked: JobRequest = parse(&body)?;
+    let runner = identity::runner_of(&app, &asked.token).await?;
+    let features = asked.info.features;
+    let held = !asked.last_update.is_empty();
+    let manager =
+        app.store.contact(runner.id, asked.system_id, Some(asked.info), String::new(), app.now()).await?;
+    let end = tokio::time::Instant::now() + app.settings.long_poll;
+    let mut offer = runner.offer;
+    loop {
+        let mut wait = app.notifier.wait(runner.id, offer);
+        let reservation = i64::try_from(app.settings.reservation.as_millis()).unwrap_or(i64::MAX);
+        let now = app.now();
+        let ask =
+            Ask { runner: runner.id, manager, features, reserve_until: now.saturating_add(reservation) };
+        let claim = match app.store.claim_next(ask, now).await {
+            Ok(claim) => claim,
+            Err(DatabaseError::NotFound(_)) => return Err(Refusal::forbidden("")),
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(claim) = claim {
+            let id = claim.job.id;
+            match app.payload(claim).await {
+                Ok(payload) => return Ok(job(&payload)),
+                Err(error) => {
+                    tracing::error!(job = id, error = %error, "a job cannot be handed out; it fails");
+                    let reason = "scheduler_failure".to_owned();
+                    let outcome = Outcome::Failed { exit_code: None, reason };
+                    app.store.finish(id, outcome, Default::default(), app.now()).await?;
+                    offer = app.store.runner(runner.id).await?.offer;
+                    continue;
+                }
+            }
+        }
+        if !held || tokio::time::timeout_at(end, wait.woken()).await.is_err() {
+            return Ok(nothing());
+        }
+        offer = match app.store.runner(runner.id).await {
+            Ok(runner) => runner.offer,
+            Err(DatabaseError::NotFound(_)) => return Err(Refusal::forbidden("")),
+            Err(error) => return Err(error.into()),
+        };
+    }
+}
+
+fn job(payload: &JobPayload) -> Response {
+    (StatusCode::CREATED, [("gitlab-ci-builds-polling", "yes")], Json(payload)).into_response()
+}
+
+fn nothing() -> Response {
+    let headers = [("x-gitlab-last-update", LAST_UPDATE), ("gitlab-ci-builds-polling", "yes")];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}

@@ -1,0 +1,105 @@
+//! Logs of jobs: files that only grow, whose length is the truth. Called by the runner API, which appends, and by whoever shows a log.
+
+use crate::app::App;
+use axum::body::Bytes;
+use harrier_database::{DatabaseError, JobView};
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How an append went; both with the bytes that are there now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// It is there.
+    Stored(u64),
+    /// It does not begin where the log ends.
+    OutOfPlace(u64),
+}
+
+/// A sign of life is written down this often, in milliseconds; every part of a log would be a write.
+const TOUCH: i64 = 20_000;
+
+/// Logs that are being written, and who looks at them.
+#[derive(Default)]
+pub struct Traces {
+    writers: Mutex<HashMap<i64, Arc<Mutex<()>>>>,
+    watchers: Mutex<HashMap<i64, Arc<AtomicUsize>>>,
+}
+
+/// Somebody looks at a log; dropped, no more.
+pub struct Watching(Arc<AtomicUsize>);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl App {
+    /// Appends to the log of a job if it ends at `start`.
+    pub async fn append_trace(&self, job: i64, start: u64, bytes: Bytes) -> io::Result<Appended> {
+        let path = self.data.trace(job);
+        let writer = {
+            let mut writers = self.traces.writers.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(writers.entry(job).or_default())
+        };
+        let appended = tokio::task::spawn_blocking(move || {
+            // Two requests of one job: a runner that gave up waiting sends again.
+            let _alone = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            append(&path, start, &bytes)
+        });
+        let appended = appended.await.map_err(io::Error::other)??;
+        if let Appended::Stored(size) = appended {
+            self.notifier.trace(job, size);
+        }
+        Ok(appended)
+    }
+
+    /// Bytes of a log.
+    pub async fn trace_size(&self, job: i64) -> u64 {
+        tokio::fs::metadata(self.data.trace(job)).await.map_or(0, |meta| meta.len())
+    }
+
+    /// Somebody looks at a log: its parts come sooner (`runner-api.md` §6.2).
+    pub fn watch_trace(&self, job: i64) -> Watching {
+        let mut watchers = self.traces.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        watchers.retain(|_, count| count.load(Ordering::Relaxed) > 0);
+        let count = Arc::clone(watchers.entry(job).or_default());
+        count.fetch_add(1, Ordering::Relaxed);
+        Watching(count)
+    }
+
+    /// Whether somebody looks at a log.
+    pub fn watches(&self, job: i64) -> bool {
+        let watchers = self.traces.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        watchers.get(&job).is_some_and(|count| count.load(Ordering::Relaxed) > 0)
+    }
+
+    /// A log is complete.
+    pub(crate) fn forget_trace(&self, job: i64) {
+        self.traces.writers.lock().unwrap_or_else(PoisonError::into_inner).remove(&job);
+    }
+
+    /// A job has given a sign of life.
+    pub(crate) async fn touched(&self, job: &JobView, now: i64) -> Result<(), DatabaseError> {
+        match job.touched_at {
+            Some(at) if now.saturating_sub(at) < TOUCH => Ok(()),
+            Some(_) | None => self.store.touch(job.id, now).await,
+        }
+    }
+}
+
+fn append(path: &PathBuf, start: u64, bytes: &[u8]) -> io::Result<Appended> {
+    let mut file: File = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let size = file.metadata()?.len();
+    if size != start {
+        return Ok(Appended::OutOfPlace(size));
+    }
+    // What a full disk or a kill leaves is a longer prefix of the same log; the runner goes on behind it.
+    file.write_all(bytes)?;
+    Ok(Appended::Stored(size + bytes.len() as u64))
+}
