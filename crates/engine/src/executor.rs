@@ -86,6 +86,12 @@ pub trait Executor: Send + Sync {
         Ok(0)
     }
 
+    /// Removes the caches of this entry's jobs that were used longest ago, when all are larger than they may be; unless
+    /// that was looked at less than `every` ago. Returns how many things went.
+    async fn tidy(&self, _state: &Path, _entry: &RunnerSpec, _every: Duration) -> Result<usize, SweepError> {
+        Ok(0)
+    }
+
     /// Removes what jobs that are gone have left where this entry's jobs run. A job is alive while its directory in the
     /// state directory `state` is there. Called at the start and every few minutes; an executor whose jobs
     /// leave nothing has nothing to do.

@@ -79,6 +79,16 @@ fn main() -> ExitCode {
     }
 }
 
+/// Bytes that caches in engines may take: `HARRIER_DOCKER_CACHE_BUDGET`, else the default.
+fn cache_budget() -> Option<u64> {
+    let default = Some(harrier_docker::CACHE_BUDGET);
+    let Ok(text) = std::env::var("HARRIER_DOCKER_CACHE_BUDGET") else { return default };
+    harrier_docker::parse_budget(&text).unwrap_or_else(|why| {
+        eprintln!("warning: HARRIER_DOCKER_CACHE_BUDGET: {why}; the default of 20g is used");
+        default
+    })
+}
+
 /// A link of that name makes the binary a drop-in.
 fn called_as_gitlab_runner(args: &[OsString]) -> bool {
     let name = args.first().and_then(|program| Path::new(program).file_stem());

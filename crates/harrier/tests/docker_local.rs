@@ -259,6 +259,35 @@ fn a_default_image_for_all() {
 }
 
 #[test]
+fn gc_tells_what_would_go() {
+    images(&["busybox"]);
+    let tree = Tree::new("a:\n  image: harrier-test/busybox\n  script: ['echo some bytes >made']\n");
+    assert_eq!(tree.run(&[]).code, Some(0));
+    tree.write("config.toml", "[[runners]]\nname = 'r'\nurl = 'https://ci.test'\ntoken = 't'\nexecutor = 'docker'\n[runners.docker]\nimage = 'x'\n");
+    let gc = |more: &[&str]| {
+        let mut command = tree.harrier(&["runner", "gc", "--config", "config.toml", "--dry-run"]);
+        let output = command
+            .args(more)
+            .env("HARRIER_STATE_DIR", tree.dir.path().join(".harrier/state"))
+            .output()
+            .expect("harrier runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), text, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, out, err) = gc(&["--budget", "0"]);
+    assert_eq!(code, Some(0), "{err}");
+    let volume =
+        docker(&["volume", "ls", "-q", "--filter", &format!("label=dev.harrier.owner={}", tree.owner())]);
+    assert!(out.contains(&format!("would remove volume {}", volume.trim())), "{out}{err}");
+    assert!(out.contains("would remove helper image sha256:") && out.contains(" after that"), "{out}");
+    let (code, out, err) = gc(&["--budget", "500g"]);
+    assert!(code == Some(0) && !out.contains("would remove"), "{out}{err}");
+    let (code, _, err) = gc(&["--budget", "much"]);
+    assert!(code == Some(1) && err.contains("is no size"), "{err}");
+    tree.clean();
+}
+
+#[test]
 fn interrupts() {
     images(&["busybox"]);
     let tree = Tree::new(

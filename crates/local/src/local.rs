@@ -211,6 +211,9 @@ pub(crate) fn compile(
     }
 }
 
+/// Between two looks at the size of what is in the engine, which cost it some work.
+const TIDY_EVERY: Duration = Duration::from_secs(24 * 3600);
+
 /// What the rim gives to a run.
 pub struct RunWith {
     /// Where jobs run.
@@ -266,12 +269,17 @@ impl Ready {
         if let Some(notice) = notice {
             let _ = events.send(Event::Notice(notice)).await;
         }
+        let docker = ways.docker();
+        let (tidier, tidied) = (Arc::clone(&docker.executor), docker.spec.clone());
         let road = Road { ways, own_binary, state: Arc::clone(&state), events: events.clone(), keep };
         let taken = kept_jobs(&local.repository.root).iter().map(|kept| kept.slot).collect();
         let payloads: Arc<dyn Payloads> = handing_out.clone();
         let ended = Conduct::new(road, payloads, chosen, concurrency, &taken).run(interrupts).await;
         handing_out.remember()?;
         let ended = ended?;
+        if let Err(error) = tidier.tidy(state.jobs(), &tidied, TIDY_EVERY).await {
+            tracing::warn!(%error, "no room can be made among the caches");
+        }
         // As above.
         let _ = events.send(Event::Ended(ended.clone())).await;
         Ok(ended)

@@ -39,6 +39,8 @@ const RELOAD_EVERY: Duration = Duration::from_secs(3);
 const FINAL_TRIES: u32 = 10;
 /// Between two looks for what jobs that are gone have left.
 const SWEEP_EVERY: Duration = Duration::from_secs(300);
+/// Between two looks at the size of caches, which cost the engine some work.
+const TIDY_EVERY: Duration = Duration::from_secs(1800);
 /// After a token could not be replaced.
 const ROTATE_AGAIN: Duration = Duration::from_secs(60);
 
@@ -217,6 +219,11 @@ impl Service {
                     Ok(0) => {}
                     Ok(removed) => tracing::info!(runner_name = spec.name, removed, "removed what jobs that are gone had left"),
                     Err(error) => tracing::warn!(runner_name = spec.name, %error, "what jobs that are gone have left cannot be removed"),
+                }
+                match executor.tidy(&state, &spec, TIDY_EVERY).await {
+                    Ok(0) => {}
+                    Ok(removed) => tracing::info!(runner_name = spec.name, removed, "removed caches that were used longest ago"),
+                    Err(error) => tracing::warn!(runner_name = spec.name, %error, "no room can be made among the caches"),
                 }
             });
         }

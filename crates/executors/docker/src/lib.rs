@@ -19,12 +19,14 @@ mod pull;
 mod registry;
 mod registry_trust;
 mod relog;
+mod room;
 mod services;
 mod session;
 mod settings;
 mod shell_detect;
 mod stop;
 mod sweep;
+mod uses;
 mod visit;
 mod words;
 
@@ -32,6 +34,7 @@ pub use auth::{AuthError, Choice, Login};
 pub use image_check::{ImageCheck, check_image};
 pub use image_name::ImageName;
 pub use registry::{Answer, Asked, RegistrySettings, Said};
+pub use room::{Cache, CacheKind, MakeRoom, Room, parse_budget};
 pub use visit::Visitor;
 
 use crate::connection::{Engine, connect};
@@ -42,6 +45,7 @@ use crate::pull::Pulls;
 use crate::session::{DockerSession, random_word};
 use crate::settings::{Owner, read_profiles};
 use crate::sweep::Leave;
+use crate::uses::Uses;
 use crate::words::Words;
 use async_trait::async_trait;
 use harrier_base::FailureReason;
@@ -52,6 +56,7 @@ use harrier_store::{JobDir, Ledger};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Mutex, oneshot, watch};
 
 /// Name of the file with the random name of a state directory.
@@ -64,7 +69,11 @@ pub struct DockerExecutor {
     abilities: Abilities,
     shared: Arc<Shared>,
     engines: Mutex<Vec<(EngineAddress, Engine)>>,
+    budget: Option<u64>,
 }
+
+/// Bytes of caches and helper images that may stay, unless told otherwise: 20 GiB.
+pub const CACHE_BUDGET: u64 = 20 << 30;
 
 impl Default for DockerExecutor {
     fn default() -> Self {
@@ -103,6 +112,7 @@ impl DockerExecutor {
             },
             shared: Arc::default(),
             engines: Mutex::default(),
+            budget: Some(CACHE_BUDGET),
         }
     }
 
@@ -110,6 +120,28 @@ impl DockerExecutor {
     pub fn trusting_present_images(mut self) -> Self {
         self.shared = Arc::new(Shared { pulls: Pulls::trusting(), ..Shared::default() });
         self
+    }
+
+    /// Keeps caches and helper images within `budget` bytes; `None`: they may grow.
+    pub fn with_cache_budget(mut self, budget: Option<u64>) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Removes what was used longest ago of the caches of the state directory `state`, until the rest is within the budget.
+    pub async fn make_room(
+        &self,
+        state: &Path,
+        address: &EngineAddress,
+        wanted: MakeRoom,
+    ) -> Result<Room, SweepError> {
+        let failed = |error: DockerError| SweepError { message: error.to_string() };
+        let engine = self.engine(address).await.map_err(failed)?;
+        if !state.join(OWNER_FILE).exists() {
+            return Ok(Room::default());
+        }
+        let owner = owner_of(state).map_err(failed)?;
+        room::make_room(&engine, state, &owner, wanted).await.map_err(failed)
     }
 
     /// Opens a shell for a person in the place of a job that was kept ([`Session::keep`]); its exit code.
@@ -193,6 +225,7 @@ impl DockerExecutor {
             owner: Owner { state: owner_of(&state)?, job: dir.name() },
             words: Words::open(cx.raw_log)?,
             ledger: Ledger::open(&state)?,
+            uses: Uses::of(&state),
             own_binary: cx.own_binary.to_owned(),
             dir,
         })
@@ -301,6 +334,28 @@ impl Executor for DockerExecutor {
                 self.clear_engine(state, &docker.connection, Leave::Nothing).await
             }
             ExecutorSpec::Docker(_) | ExecutorSpec::Shell | ExecutorSpec::Unsupported(_) => Ok(0),
+        }
+    }
+
+    async fn tidy(&self, state: &Path, entry: &RunnerSpec, every: Duration) -> Result<usize, SweepError> {
+        let (ExecutorSpec::Docker(docker), Some(budget)) = (&entry.executor, self.budget) else {
+            return Ok(0);
+        };
+        if !state.join(OWNER_FILE).exists() {
+            return Ok(0);
+        }
+        let failed = |error: DockerError| SweepError { message: error.to_string() };
+        let engine = self.engine(&docker.connection).await.map_err(failed)?;
+        let before = Uses::of(state).collected(&engine.address);
+        if before.is_some_and(|at| at.elapsed().is_ok_and(|gone| gone < every)) {
+            return Ok(0);
+        }
+        let wanted = MakeRoom { budget, dry_run: false, others_images: false };
+        let room = self.make_room(state, &docker.connection, wanted).await?;
+        if room.failed.is_empty() {
+            Ok(room.removed.len())
+        } else {
+            Err(SweepError { message: room.failed.join("; ") })
         }
     }
 

@@ -122,6 +122,7 @@ async fn helper(place: &Arc<Place>, shared: &Shared) -> Result<HelperHand, Docke
     let (image, program, guest) = match &containers.helper_image {
         None => {
             let image = shared.helper_images.obtain(&place.engine, &place.own_binary).await?;
+            place.uses.note(&image, &place.owner.job, std::future::ready(())).await?;
             (image, PROGRAM, false)
         }
         Some(image) => {

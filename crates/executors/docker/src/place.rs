@@ -6,6 +6,7 @@
 use crate::connection::{Engine, status};
 use crate::error::DockerError;
 use crate::settings::{JOB_LABEL, Owner, labels};
+use crate::uses::Uses;
 use crate::words::Words;
 use bollard::models::{ContainerCreateBody, NetworkCreateRequest, VolumeCreateRequest};
 use bollard::query_parameters::{
@@ -114,6 +115,7 @@ pub(crate) struct Place {
     pub dir: JobDir,
     pub words: Words,
     pub ledger: Ledger,
+    pub uses: Uses,
     pub own_binary: PathBuf,
 }
 
@@ -237,12 +239,12 @@ impl Place {
             labels: Some(labels),
             ..VolumeCreateRequest::default()
         };
-        self.engine
-            .docker
-            .create_volume(request)
-            .await
-            .map(|_| ())
-            .map_err(self.failed(format!("create the volume {name}")))
+        let creation = self.engine.docker.create_volume(request);
+        let created = match reusable {
+            Some(_) => self.uses.note(name, &self.owner.job, creation).await?,
+            None => creation.await,
+        };
+        created.map(drop).map_err(self.failed(format!("create the volume {name}")))
     }
 
     async fn make_network(&self) -> Result<(), DockerError> {

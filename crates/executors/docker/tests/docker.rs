@@ -591,6 +591,39 @@ async fn a_private_image_with_wrong_and_right_credentials() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn room_is_made_among_caches_but_not_below_a_job() {
+    let bench = Bench::new(&["echo some bytes >/cache/kept"]);
+    let dir = JobDir::create(bench.state.path(), "7-0123abcd").expect("made");
+    let (outcome, log) = bench.run_in(&dir).await;
+    assert!(outcome.success, "{outcome:?}\n{log}");
+    let engine = harrier_config::EngineAddress::default();
+    let make_room = async |budget, dry_run| {
+        let wanted = harrier_docker::MakeRoom { budget, dry_run, others_images: false };
+        bench.executor.make_room(bench.state.path(), &engine, wanted).await.expect("looked at")
+    };
+    let volumes = || {
+        let list = docker(&["volume", "ls", "-q", "--filter", &bench.label()]);
+        list.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(volumes().len(), 1);
+    // The job is not settled: its volumes are in use.
+    let room = make_room(0, true).await;
+    assert!(room.before > 0 && room.removed.iter().all(|c| c.kind == harrier_docker::CacheKind::HelperImage));
+    dir.remove().expect("removed");
+    // The volumes were used before the helper image was.
+    let room = make_room(room.before - 1, true).await;
+    assert!(room.removed.iter().all(|cache| volumes().contains(&cache.name)), "{room:?}");
+    assert_eq!(volumes().len(), 1, "it was a dry run");
+    let room = make_room(room.before - 1, false).await;
+    assert!(!room.removed.is_empty() && room.failed.is_empty(), "{room:?}");
+    assert!(room.removed.iter().all(|cache| !volumes().contains(&cache.name)), "{room:?}");
+    assert!(room.after() < room.before);
+    let (outcome, log) = bench.run().await;
+    assert!(outcome.success, "{outcome:?}\n{log}");
+    bench.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_scripts_end_as_they_should() {
     for (script, code) in [
         ("exec >&- 2>&-; sleep 1; exit 3", 3),

@@ -27,7 +27,7 @@ pub fn plain() -> Executors {
     Executors {
         place: Where::ByImage,
         shell: Arc::new(ShellExecutor::new(None)),
-        docker: Arc::new(docker()),
+        docker: Arc::new(docker().with_cache_budget(crate::cache_budget())),
         settings: DockerSpec::default(),
     }
 }

@@ -9,6 +9,7 @@ mod config_file;
 mod entry_sections;
 mod error;
 mod flags;
+mod gc;
 mod identity;
 mod lint;
 mod list;
@@ -67,6 +68,7 @@ enum Verb {
     Unregister(unregister::Unregister),
     Lint(lint::Lint),
     ResetToken(reset_token::ResetToken),
+    Gc(gc::Gc),
     #[command(hide = true)]
     Install(Anything),
     #[command(hide = true)]
@@ -145,6 +147,7 @@ fn dispatch(verb: Verb, log: LogControl) -> Result<(), CliError> {
         Verb::Unregister(args) => block_on(unregister::run(args)),
         Verb::Lint(args) => lint::run(&args),
         Verb::ResetToken(args) => block_on(reset_token::run(args)),
+        Verb::Gc(args) => block_on(gc::run(args)),
         Verb::Install(args) => Err(service::refuse_service("install", &args)),
         Verb::Uninstall(args) => Err(service::refuse_service("uninstall", &args)),
         Verb::Start(args) => Err(service::refuse_service("start", &args)),

@@ -89,7 +89,8 @@ pub fn options(source: Source, config: &Path, user: Option<String>) -> Result<Ho
 fn docker() -> DockerExecutor {
     let trusts =
         std::env::var("HARRIER_TRUST_PRESENT_IMAGES").is_ok_and(|text| parse_bool(&text) == Ok(true));
-    if trusts { DockerExecutor::new().trusting_present_images() } else { DockerExecutor::new() }
+    let docker = DockerExecutor::new().with_cache_budget(crate::cache_budget());
+    if trusts { docker.trusting_present_images() } else { docker }
 }
 
 /// Runs the host to its end. Jobs left behind are an error, so that a service manager sees it.
