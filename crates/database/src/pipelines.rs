@@ -209,6 +209,16 @@ impl Store {
         .await
     }
 
+    /// The pipelines that a pipeline's bridges made, oldest first.
+    pub async fn children(&self, pipeline: i64) -> Result<Vec<i64>> {
+        self.read(move |tx| {
+            let rows =
+                tx.query("SELECT id FROM pipelines WHERE parent_id = $1 ORDER BY id", params![pipeline])?;
+            rows.into_iter().map(|mut row| row.take()).collect()
+        })
+        .await
+    }
+
     /// The compiled form of a pipeline; empty where its file has errors.
     pub async fn config(&self, pipeline: i64) -> Result<std::sync::Arc<Pipeline>> {
         let configs = self.configs();

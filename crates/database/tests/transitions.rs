@@ -6,8 +6,8 @@ mod support;
 
 use harrier_base::Variable;
 use harrier_database::{
-    ArtifactView, Ask, Change, CiVariable, DatabaseError, NewRunner, NewToken, NewUser, PageAt, Patience,
-    Put, Registers, RunnerEdit, Store, TokenKind, TraceEnd, WhyPending,
+    ArtifactView, Ask, Change, CiVariable, DatabaseError, NewRunner, NewSchedule, NewToken, NewUser, PageAt,
+    Patience, Put, Registers, RunnerEdit, ScheduleEdit, Store, TokenKind, TraceEnd, WhyPending,
 };
 use harrier_pipeline::{Outcome, Status};
 use support::{Home, features, pipeline, pipeline_of, project, runner, runner_with, states};
@@ -49,6 +49,8 @@ on_both! {
     variables_by_rank,
     why_pending,
     changes_are_told_after_the_commit,
+    schedules_come_once,
+    environments_are_read_from_their_jobs,
 }
 
 fn failed(reason: &str, code: i64) -> Outcome {
@@ -478,4 +480,63 @@ async fn changes_are_told_after_the_commit(store: Store) {
     // What did not happen is not told.
     assert!(store.accept(made.id + 100, 3000).await.is_err());
     assert!(changes.try_recv().is_err());
+}
+
+async fn schedules_come_once(store: Store) {
+    let project = project(&store, "a/b").await.id;
+    let user =
+        store.create_user(NewUser { username: "planner".into(), ..NewUser::default() }, 1).await.unwrap();
+    let secret = Variable { key: "K".into(), value: "v".into(), ..Variable::default() };
+    let new = |next_at| NewSchedule {
+        project,
+        owner: user.id,
+        description: "nightly".into(),
+        git_ref: "main".into(),
+        cron: "0 4 * * *".into(),
+        time_zone: "UTC".into(),
+        active: true,
+        next_at,
+        variables: vec![secret.clone()],
+    };
+    let first = store.create_schedule(new(Some(100)), 1).await.unwrap();
+    let later = store.create_schedule(new(Some(500)), 1).await.unwrap();
+    assert!(store.schedule_variables(first.id).await.unwrap() == [secret.clone()]);
+    assert_eq!(store.due_schedules(99).await.unwrap(), (vec![], Some(100)));
+    assert_eq!(store.due_schedules(100).await.unwrap(), (vec![first.clone()], Some(500)));
+    // Two that see it at the same time: one of them has it.
+    assert!(store.take_schedule(first.id, Some(100), Some(900)).await.unwrap());
+    assert!(!store.take_schedule(first.id, Some(100), Some(900)).await.unwrap());
+    let edit = ScheduleEdit { active: Some(false), next_at: Some(None), ..ScheduleEdit::default() };
+    assert!(!store.edit_schedule(later.id, edit, 2).await.unwrap().active);
+    assert_eq!(store.due_schedules(1000).await.unwrap().0.len(), 1);
+    store.delete_schedule(first.id).await.unwrap();
+    assert!(matches!(store.schedule(first.id).await, Err(DatabaseError::NotFound(_))));
+    assert_eq!(store.schedules(Some(project)).await.unwrap().len(), 1);
+}
+
+async fn environments_are_read_from_their_jobs(store: Store) {
+    let project = project(&store, "a/b").await.id;
+    let ask = runner(&store, runner_with(&[])).await;
+    assert!(store.environments(project).await.unwrap().is_empty());
+    let deploy =
+        "up:\n  script: x\n  environment: { name: review/x, url: 'https://x.example', on_stop: down }\n";
+    let down = "down:\n  script: x\n  environment: { name: review/x, action: stop }\n  when: manual\n";
+    let made = pipeline_of(&store, project, &format!("{deploy}{down}"), "main", "a1", 2000).await;
+    let up = start(&store, &ask, 2001).await;
+    assert!(store.environments(project).await.unwrap().is_empty(), "nothing was deployed yet");
+    end(&store, up, Outcome::Success, 2002).await;
+    let [shown] = &store.environments(project).await.unwrap()[..] else { panic!("one environment") };
+    assert_eq!(
+        (shown.name.as_str(), shown.slug.as_str(), shown.tier.as_str()),
+        ("review/x", "review-x-n5c54v", "development")
+    );
+    assert_eq!((shown.stopped, shown.last_job, shown.on_stop.as_deref()), (false, up, Some("down")));
+    assert_eq!(shown.external_url.as_deref(), Some("https://x.example"));
+    let down = store.jobs(made.id, false).await.unwrap().into_iter().find(|job| job.name == "down").unwrap();
+    store.play(down.id, None, Vec::new(), 2003).await.unwrap();
+    let stop = start(&store, &ask, 2004).await;
+    end(&store, stop, Outcome::Success, 2005).await;
+    let after = store.environments(project).await.unwrap();
+    assert!(after[0].stopped && after[0].id == shown.id);
+    assert!(store.children(made.id).await.unwrap().is_empty());
 }
