@@ -3,13 +3,14 @@
 
 use crate::local_cli::{self, ConfigurationArgs, Failed};
 use harrier_language_server::{Analysis, Frames, Server, World, frame};
-use harrier_local::{Inspect, Request, RootFile};
+use harrier_local::{Inspect, Memory, Request, RootFile};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 /// Help an editor with .gitlab-ci.yml, over standard input and output
@@ -32,7 +33,7 @@ pub fn main(args: &LspArgs) -> ExitCode {
 
 fn serve(args: &LspArgs) -> Result<u8, Failed> {
     let request = local_cli::request(&args.configuration)?;
-    let mut world = Disk { request };
+    let mut world = Disk { request, memory: Arc::default() };
     let mut server = Server::new();
     let messages = messages();
     loop {
@@ -111,6 +112,7 @@ fn send(messages: &[Value]) -> Result<(), Failed> {
 /// The files of this machine.
 struct Disk {
     request: Request,
+    memory: Arc<Memory>,
 }
 
 impl World for Disk {
@@ -127,6 +129,7 @@ impl World for Disk {
             root_file: root_file.map(|path| RootFile::Path(path.to_owned())),
             git_ref: None,
             unsaved: unsaved.clone(),
+            memory: Some(Arc::clone(&self.memory)),
         };
         let inspected = harrier_local::inspect(&asked).map_err(|error| error.to_string())?;
         let root = inspected.root;
@@ -140,6 +143,10 @@ impl World for Disk {
             files.insert(name.to_owned(), path.to_owned());
         }
         Ok(Analysis { files, root, compiled: inspected.compiled })
+    }
+
+    fn refresh(&mut self) {
+        self.memory = Arc::default();
     }
 
     fn includable(&mut self, root: &Path) -> Vec<String> {

@@ -33,6 +33,9 @@ pub trait World {
         unsaved: &HashMap<PathBuf, String>,
     ) -> Result<Analysis, String>;
 
+    /// Files from elsewhere are to be fetched again.
+    fn refresh(&mut self);
+
     /// The files that an `include` could name, from the root.
     fn includable(&mut self, root: &Path) -> Vec<String>;
 }
@@ -123,6 +126,10 @@ impl Server {
                 Err((code, text)) => failure(id, code, &text),
             }],
             None => {
+                // Who saves wants to know how things are now.
+                if method == "textDocument/didSave" {
+                    world.refresh();
+                }
                 self.notification(method, params);
                 Vec::new()
             }

@@ -65,6 +65,8 @@ impl World for Memory {
         Ok(Analysis { compiled, root, files })
     }
 
+    fn refresh(&mut self) {}
+
     fn includable(&mut self, _: &Path) -> Vec<String> {
         self.names.clone()
     }

@@ -4,12 +4,14 @@
 
 use crate::git::GitError;
 use crate::local::{PrepareError, Request, compile, configuration};
+use crate::remembered::Memory;
 use crate::repository::{GitFacts, Head, Repository, RepositoryError};
 use crate::work_tree::{Ground, WorkTree};
 use harrier_base::Variable;
 use harrier_pipeline::{Compiled, SourceFile};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What is to be looked at.
 #[derive(Clone, Default)]
@@ -22,6 +24,8 @@ pub struct Inspect {
     pub git_ref: Option<String>,
     /// Texts that stand for files of the disk, by their whole paths: what an editor holds.
     pub unsaved: HashMap<PathBuf, String>,
+    /// What was fetched from elsewhere for earlier ones, and is not to be fetched again.
+    pub memory: Option<Arc<Memory>>,
 }
 
 /// A root file that is not the tree's configuration.
@@ -143,7 +147,7 @@ pub fn includable(root: &Path) -> Vec<String> {
 }
 
 fn on(asked: &Inspect, root: &Path, ground: Ground<'_>, facts: &GitFacts) -> Result<Inspected, InspectError> {
-    let tree = WorkTree::on(ground, facts).with_unsaved(&asked.unsaved);
+    let tree = WorkTree::on(ground, facts).with_unsaved(&asked.unsaved).with_memory(asked.memory.as_deref());
     let source = match &asked.root_file {
         None => configuration(&tree, root, &asked.request)?,
         Some(RootFile::Text(source)) => source.clone(),

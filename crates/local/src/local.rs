@@ -8,6 +8,7 @@ use crate::handing_out::HandingOut;
 use crate::kept::kept_jobs;
 use crate::one_job::{self, JobError, Road};
 use crate::predefined::{self, Program};
+use crate::remembered::Remembered;
 use crate::repository::{GitFacts, Repository, RepositoryError};
 use crate::selection::Chosen;
 use crate::snapshot::{self, Snapshot, SnapshotError};
@@ -195,15 +196,18 @@ pub(crate) fn compile(
         changes: None,
         inputs: Vec::new(),
     };
+    let fetched: &dyn IncludeSource = tree;
+    let remembered = tree.memory().map(|memory| Remembered { source: fetched, tree, memory });
+    let includes = remembered.as_ref().map_or(fetched, |remembered| remembered);
     let knew = tree.mentions_changes();
     if knew {
         context.changes = tree.changes()?;
     }
-    let mut compiled = harrier_pipeline::compile(source.clone(), tree, &context);
+    let mut compiled = harrier_pipeline::compile(source.clone(), includes, &context);
     // The word may stand in an included file only, which is known once it was included.
     if !knew && tree.mentions_changes() {
         context.changes = tree.changes()?;
-        compiled = harrier_pipeline::compile(source, tree, &context);
+        compiled = harrier_pipeline::compile(source, includes, &context);
     }
     match tree.fault() {
         Some(fault) => Err(fault),

@@ -3,6 +3,7 @@
 //! wants it. It must never write.
 
 use crate::git::GitError;
+use crate::remembered::Memory;
 use crate::repository::{GitFacts, Repository};
 use harrier_pipeline::{FetchError, IncludeSource};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -30,6 +31,7 @@ pub struct WorkTree<'a> {
     ground: Ground<'a>,
     /// Texts that stand for files, by whole path.
     unsaved: Option<&'a HashMap<PathBuf, String>>,
+    memory: Option<&'a Memory>,
     facts: &'a GitFacts,
     files: OnceCell<Vec<String>>,
     mentions_changes: Cell<bool>,
@@ -47,6 +49,7 @@ impl<'a> WorkTree<'a> {
         Self {
             ground,
             unsaved: None,
+            memory: None,
             facts,
             files: OnceCell::new(),
             mentions_changes: Cell::new(false),
@@ -58,6 +61,17 @@ impl<'a> WorkTree<'a> {
     pub fn with_unsaved(mut self, unsaved: &'a HashMap<PathBuf, String>) -> Self {
         self.unsaved = Some(unsaved);
         self
+    }
+
+    /// With a memory of what was fetched from elsewhere.
+    pub fn with_memory(mut self, memory: Option<&'a Memory>) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// The memory, if there is one.
+    pub fn memory(&self) -> Option<&'a Memory> {
+        self.memory
     }
 
     /// Looks whether a text has the word `changes`; done for every file that is read.
