@@ -98,6 +98,9 @@ pub trait Executor: Send + Sync {
     async fn sweep(&self, _state: &Path, _entry: &RunnerSpec) -> Result<usize, SweepError> {
         Ok(0)
     }
+
+    /// The host ends: gives back what the executor keeps for jobs to come. Those that go on are left alone.
+    async fn retire(&self) {}
 }
 
 /// Something of jobs that are gone is still there, or it cannot be seen whether it is.

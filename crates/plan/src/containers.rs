@@ -64,6 +64,16 @@ pub struct Containers {
     /// Bytes of a job's log beyond which nobody reads what a container says.
     #[serde(default)]
     pub output_limit: u64,
+    /// `FF_USE_INIT_WITH_DOCKER_EXECUTOR`
+    #[serde(default)]
+    pub init: bool,
+    /// `EXECUTOR_JOB_SECTION_ATTEMPTS`: how often a stage is begun whose container has vanished, 1 to 10.
+    #[serde(default = "once")]
+    pub section_attempts: u32,
+}
+
+fn once() -> u32 {
+    1
 }
 
 /// An image and how it is got and run.
@@ -235,6 +245,7 @@ pub(crate) struct ContainerFlags {
     pub(crate) network_per_build: bool,
     pub(crate) native_stop: bool,
     pub(crate) keep_umask: bool,
+    pub(crate) init: bool,
 }
 
 /// What planning the containers needs.
@@ -254,6 +265,7 @@ pub(crate) struct Cx<'a> {
     pub(crate) reusable_builds: bool,
     pub(crate) service_logs: bool,
     pub(crate) timeout_seconds: u64,
+    pub(crate) section_attempts: u32,
 }
 
 /// Decides the containers, or why the job cannot run.
@@ -334,6 +346,8 @@ pub(crate) fn containers(cx: &Cx<'_>) -> Result<Containers, Refusal> {
         keep_anonymous_volumes: docker.volume_keep,
         host_dirs: docker.host_dirs.clone(),
         output_limit: cx.spec.output_limit,
+        init: cx.flags.init,
+        section_attempts: cx.section_attempts,
         base_name,
     })
 }

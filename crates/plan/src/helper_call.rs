@@ -31,4 +31,17 @@ pub enum HelperWork {
     },
     /// Make the directories, where volumes are mounted, writable for every user.
     OpenUp(Vec<String>),
+    /// Give the directories with all that is in them to a user (`executors.md` §10.10). What is not there is fine.
+    GiveTo {
+        /// Which.
+        paths: Vec<String>,
+        /// User.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+    /// The job is over: end whatever it has started in this container and remove what it has left outside the
+    /// volumes, so that the next job finds a helper that has seen none. Until the next call the helper ends with its
+    /// input.
+    Rest,
 }

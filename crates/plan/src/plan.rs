@@ -126,8 +126,8 @@ pub fn plan_job(payload: &JobPayload, spec: &RunnerSpec, facts: &Facts) -> Resul
     let get_sources_attempts = settings.attempts("GET_SOURCES_ATTEMPTS");
     let restore_attempts = settings.attempts("RESTORE_CACHE_ATTEMPTS");
     let download_attempts = settings.attempts("ARTIFACT_DOWNLOAD_ATTEMPTS");
-    // Only read for their warnings: no executor or resolver of this build tries again.
-    settings.attempts("EXECUTOR_JOB_SECTION_ATTEMPTS");
+    let section_attempts = settings.attempts("EXECUTOR_JOB_SECTION_ATTEMPTS");
+    // Only read for its warning: there is no resolver in this build.
     settings.attempts("SECRETS_RETRIEVAL_ATTEMPTS");
     let cleanup = Cleanup {
         file_variables: variables.iter().filter(|v| v.file).map(|v| v.key.clone()).collect(),
@@ -152,6 +152,7 @@ pub fn plan_job(payload: &JobPayload, spec: &RunnerSpec, facts: &Facts) -> Resul
                 network_per_build: flags.on(Flag::NetworkPerBuild),
                 native_stop: flags.on(Flag::UseNativeContainerStop),
                 keep_umask: flags.on(Flag::DisableUmaskForDockerExecutor),
+                init: flags.on(Flag::UseInitWithDockerExecutor),
             },
             builds_dir: &dirs.builds.to_string_lossy(),
             cache_dir: &cache_root.to_string_lossy(),
@@ -159,6 +160,7 @@ pub fn plan_job(payload: &JobPayload, spec: &RunnerSpec, facts: &Facts) -> Resul
             reusable_builds: strategy == GitStrategy::Fetch,
             service_logs: debug.services,
             timeout_seconds: job_seconds,
+            section_attempts,
         };
         match containers::containers(&cx) {
             Ok(containers) => Some(containers),

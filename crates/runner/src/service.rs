@@ -100,7 +100,11 @@ pub async fn serve(options: HostOptions, signals: mpsc::Receiver<HostSignal>) ->
     };
     service.configure();
     service.take_up_left_jobs()?;
-    Ok(service.serve(signals).await)
+    let ended = service.serve(signals).await;
+    for executor in &service.shop.options.executors {
+        executor.retire().await;
+    }
+    Ok(ended)
 }
 
 /// One runner, one job at a time; `run-single`'s own intervals (`runner-config.md` §2.3).

@@ -79,9 +79,7 @@ pub(crate) async fn ended(engine: &Engine, name: &str) -> Result<i64, DockerErro
             Some(Ok(answer)) => return Ok(answer.status_code),
             Some(Err(Error::DockerContainerWaitError { code, .. })) => return Ok(code),
             Some(Err(error)) if status(&error) == Some(404) => {
-                return Err(DockerError::Lost(format!(
-                    "the container {name} is gone: somebody else removed it; retry the job"
-                )));
+                return Err(DockerError::Gone { name: name.to_owned() });
             }
             Some(Err(error)) => Some(error),
             None => None,

@@ -47,6 +47,12 @@ pub(crate) enum DockerError {
         /// Of its main process.
         code: i64,
     },
+    /// A container of the job is gone.
+    #[error("the container {name} is gone: somebody else removed it; retry the job")]
+    Gone {
+        /// Which.
+        name: String,
+    },
     /// Something ended that should not.
     #[error("{0}")]
     Lost(String),
@@ -72,6 +78,7 @@ impl DockerError {
             | Self::Store(_)
             | Self::Engine { .. }
             | Self::HelperEnded { .. }
+            | Self::Gone { .. }
             | Self::Lost(_) => None,
         }
     }

@@ -74,10 +74,13 @@ enum Piece {
 }
 
 impl HelperImages {
-    /// The image's id (engines differ in how they complete a name without a registry); it is there when this returns.
-    pub async fn obtain(&self, engine: &Engine, own_binary: &Path) -> Result<String, HelperImageError> {
-        let parts = self
-            .parts
+    /// The image's name, which stands for its content; whether it is there nobody has looked.
+    pub async fn name(&self, own_binary: &Path) -> Result<String, HelperImageError> {
+        Ok(format!("{REPOSITORY}:{}", self.parts(own_binary).await?.tag))
+    }
+
+    async fn parts(&self, own_binary: &Path) -> Result<&Arc<Parts>, HelperImageError> {
+        self.parts
             .get_or_try_init(|| async {
                 let own = own_binary.to_owned();
                 tokio::task::spawn_blocking(move || Parts::collect(&own))
@@ -87,7 +90,12 @@ impl HelperImages {
                     })
                     .map(Arc::new)
             })
-            .await?;
+            .await
+    }
+
+    /// The image's id (engines differ in how they complete a name without a registry); it is there when this returns.
+    pub async fn obtain(&self, engine: &Engine, own_binary: &Path) -> Result<String, HelperImageError> {
+        let parts = self.parts(own_binary).await?;
         let name = format!("{REPOSITORY}:{}", parts.tag);
         if let Some(id) = present(engine, &name).await? {
             return Ok(id);

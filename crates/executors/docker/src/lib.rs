@@ -28,6 +28,7 @@ mod stop;
 mod sweep;
 mod uses;
 mod visit;
+mod warm;
 mod words;
 
 pub use auth::{AuthError, Choice, Login};
@@ -46,6 +47,7 @@ use crate::session::{DockerSession, random_word};
 use crate::settings::{Owner, read_profiles};
 use crate::sweep::Leave;
 use crate::uses::Uses;
+use crate::warm::Warm;
 use crate::words::Words;
 use async_trait::async_trait;
 use harrier_base::FailureReason;
@@ -117,8 +119,21 @@ impl DockerExecutor {
     }
 
     /// Any job may use any image that the engine has, without a word of the registry it came from.
-    pub fn trusting_present_images(mut self) -> Self {
-        self.shared = Arc::new(Shared { pulls: Pulls::trusting(), ..Shared::default() });
+    pub fn trusting_present_images(self) -> Self {
+        self.sharing(|shared| shared.pulls = Pulls::trusting())
+    }
+
+    /// Helper containers stay for a few seconds: the next job of the same project and slot finds one that runs. For hosts
+    /// that live on, and that call [`Executor::retire`] at their end.
+    pub fn keeping_helpers(self) -> Self {
+        self.sharing(|shared| shared.warm = Some(Arc::default()))
+    }
+
+    /// Before the first job.
+    fn sharing(mut self, change: impl FnOnce(&mut Shared)) -> Self {
+        let mut shared = Arc::into_inner(self.shared).unwrap_or_default();
+        change(&mut shared);
+        self.shared = Arc::new(shared);
         self
     }
 
@@ -172,7 +187,9 @@ impl DockerExecutor {
         let failed = |error: DockerError| SweepError { message: error.to_string() };
         let engine = self.engine(address).await.map_err(failed)?;
         let owner = owner_of(state).map_err(failed)?;
-        let swept = sweep::sweep(&engine, state, &owner, leave).await.map_err(failed)?;
+        let none = Warm::default();
+        let warm = self.shared.warm.as_deref().unwrap_or(&none);
+        let swept = sweep::sweep(&engine, state, &owner, leave, warm).await.map_err(failed)?;
         if swept.failed.is_empty() {
             Ok(swept.removed)
         } else {
@@ -228,6 +245,7 @@ impl DockerExecutor {
             uses: Uses::of(&state),
             own_binary: cx.own_binary.to_owned(),
             dir,
+            shares_helper: false,
         })
     }
 }
@@ -272,22 +290,28 @@ impl Executor for DockerExecutor {
 
     /// The work is done by a task of its own: the caller may give up at any moment, a request to the engine may not.
     async fn open(&self, job: &JobPlan, cx: &OpenCx<'_>) -> Result<Box<dyn Session>, OpenError> {
-        let place = Arc::new(self.place(job, cx, None).await?);
+        let mut place = self.place(job, cx, None).await?;
+        let (helped, fit) = open::find_helper(&mut place, &self.shared).await?;
+        let place = Arc::new(place);
         let shared = Arc::clone(&self.shared);
         let (gone_tx, mut gone) = watch::channel(false);
         let (tx, rx) = oneshot::channel::<Result<DockerSession, DockerError>>();
         // Tells the task that nobody waits any more.
         let guard = GivenUp(gone_tx);
         tokio::spawn(async move {
-            let made = open::make(&place, &shared, &mut gone).await;
+            let made = open::make(&place, &shared, helped, &mut gone).await;
             let answer = match made {
-                Ok(ready) => Ok(DockerSession::opened(Arc::clone(&place), ready)),
+                Ok(ready) => {
+                    let stay = fit.zip(shared.warm.clone());
+                    Ok(DockerSession::opened(Arc::clone(&place), ready, stay))
+                }
                 Err(error) => {
                     tell_left(place.clear().await);
                     Err(error)
                 }
             };
-            if let Err(Ok(_unwanted)) = tx.send(answer) {
+            if let Err(Ok(unwanted)) = tx.send(answer) {
+                unwanted.started().await;
                 tell_left(place.clear().await);
             }
         });
@@ -365,6 +389,12 @@ impl Executor for DockerExecutor {
                 self.clear_engine(state, &docker.connection, Leave::LiveJobsAndCaches).await
             }
             ExecutorSpec::Shell | ExecutorSpec::Unsupported(_) => Ok(0),
+        }
+    }
+
+    async fn retire(&self) {
+        if let Some(warm) = &self.shared.warm {
+            warm.empty().await;
         }
     }
 }

@@ -13,12 +13,15 @@ use crate::services::{self, Started};
 use crate::session::{HelperHand, call};
 use crate::settings::{Kind, Particulars, body, environment};
 use crate::shell_detect;
+use crate::warm::{Fit, Warm, for_any_job, may_share};
+use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::UploadToContainerOptions;
 use futures_util::future::try_join_all;
 use harrier_plan::{ContainerImage, HelperWork, Network, Volume};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// Where this program stands in a helper image of the user's.
 const GUEST_PROGRAM: &str = "/.harrier-helper";
@@ -28,26 +31,64 @@ const GUEST_PROGRAM: &str = "/.harrier-helper";
 pub(crate) struct Shared {
     pub pulls: Pulls,
     pub helper_images: HelperImages,
+    /// `None`: every job has a helper of its own.
+    pub warm: Option<Arc<Warm>>,
 }
 
-/// A place that is ready: both containers wait for their work.
+/// How to make a container of the job once more.
+pub(crate) struct Recipe {
+    pub request: ContainerCreateBody,
+    pub platform: Option<String>,
+    /// This program is put into it.
+    pub guest: bool,
+}
+
+/// Both.
+pub(crate) struct Recipes {
+    /// `None`: the helper has served others before.
+    pub helper: Option<Recipe>,
+    pub build: Recipe,
+}
+
+/// A place that is ready: the helper waits for its work; the build container will soon.
 pub(crate) struct Ready {
     pub helper: HelperHand,
-    pub build: Attached,
-    pub service_logs: Vec<tokio::task::JoinHandle<()>>,
+    pub build: JoinHandle<Result<Attached, DockerError>>,
+    pub recipes: Recipes,
+    pub service_logs: Vec<JoinHandle<()>>,
+    /// The image's own user is root.
+    pub root: bool,
+}
+
+/// A helper for the job before anything is made.
+pub(crate) enum Helped {
+    /// One that waited; it has its volumes already.
+    Warm(Attached),
+    /// It is to be made.
+    Fresh,
 }
 
 /// Makes everything. After an error, and when `given_up` turns true, the caller clears the place.
 pub(crate) async fn make(
     place: &Arc<Place>,
     shared: &Shared,
+    helped: Helped,
     given_up: &mut watch::Receiver<bool>,
 ) -> Result<Ready, DockerError> {
     let containers = &place.containers;
     place.words.info(&format!("Using Docker executor with image {} ...", containers.image.name));
     clear_former_life(place).await?;
-    place.make_ground().await?;
     let long = async {
+        let attached = match helped {
+            Helped::Warm(attached) => Some(attached),
+            Helped::Fresh => {
+                place.make_ground().await?;
+                None
+            }
+        };
+        if place.ticket.joined {
+            return joined(place, shared, attached).await;
+        }
         let services = try_join_all(
             containers
                 .services
@@ -55,40 +96,108 @@ pub(crate) async fn make(
                 .enumerate()
                 .map(|(at, one)| services::start(place, &shared.pulls, at, one)),
         );
-        let build = build(place, shared);
-        match containers.network {
+        let ((hand, helper), services, (build, root, recipe)) = match containers.network {
             // The build container's hosts file names the services.
             Network::DefaultBridge if !containers.services.is_empty() => {
                 let (helper, services, image) =
                     tokio::try_join!(helper(place, shared), services, build_image(place, shared))?;
                 let hosts = services.iter().flatten().flat_map(|one| one.hosts.clone()).collect();
-                let build = build_container(place, &image, hosts).await?;
-                Ok::<_, DockerError>((helper, services, build))
+                let recipe = build_container(place, &image, hosts).await?;
+                let build = attach_and_start(place, &place.ticket.build).await?;
+                (helper, services, (build, image.root, recipe))
             }
-            _ => tokio::try_join!(helper(place, shared), services, build),
-        }
+            _ => tokio::try_join!(helper(place, shared), services, build(place, shared))?,
+        };
+        let recipes = Recipes { helper: Some(helper), build: recipe };
+        let build = tokio::spawn(std::future::ready(Ok(build)));
+        let ready = Ready { helper: hand, build, recipes, service_logs: Vec::new(), root };
+        Ok::<_, DockerError>((ready, services, true))
     };
-    let (mut helper, services, build) = tokio::select! {
+    let (mut ready, services, fresh) = tokio::select! {
         biased;
         () = gave_up(given_up.clone()) => return Err(DockerError::Lost("the job was stopped".to_owned())),
         made = long => made?,
     };
-    let service_logs = if containers.service_logs {
-        (0..services.len())
+    if containers.service_logs {
+        ready.service_logs = (0..services.len())
             .filter(|at| services[*at].is_some())
             .map(|at| services::follow(place, at, false))
-            .collect()
-    } else {
-        Vec::new()
-    };
-    open_up(place, &mut helper).await?;
-    let started: Vec<&Started> = services.iter().flatten().collect();
-    tokio::select! {
-        biased;
-        () = gave_up(given_up.clone()) => return Err(DockerError::Lost("the job was stopped".to_owned())),
-        waited = wait_for_services(place, &mut helper, &started) => waited?,
+            .collect();
     }
-    Ok(Ready { helper, build, service_logs })
+    let rest = async {
+        if fresh {
+            open_up(place, &mut ready.helper).await?;
+        }
+        let started: Vec<&Started> = services.iter().flatten().collect();
+        tokio::select! {
+            biased;
+            () = gave_up(given_up.clone()) => Err(DockerError::Lost("the job was stopped".to_owned())),
+            waited = wait_for_services(place, &mut ready.helper, &started) => waited,
+        }
+    };
+    if let Err(error) = rest.await {
+        // It must not start a container that is removed at the same time.
+        let _ = ready.build.await;
+        return Err(error);
+    }
+    Ok(ready)
+}
+
+/// The build container joins the network of the helper. It is started behind our back, while the helper fetches
+/// the sources; whoever has a script for it waits for it.
+async fn joined(
+    place: &Arc<Place>,
+    shared: &Shared,
+    warm: Option<Attached>,
+) -> Result<(Ready, Vec<Option<Started>>, bool), DockerError> {
+    let fresh = warm.is_none();
+    let (hand, helper, image, build) = match warm {
+        Some(attached) => {
+            let image = build_image(place, shared).await?;
+            let build = build_container(place, &image, Vec::new()).await?;
+            (attached, None, image, build)
+        }
+        None => {
+            // An engine may want to see the container that is joined before it makes the one that joins.
+            let (helper, image) = tokio::try_join!(make_helper(place, shared), build_image(place, shared))?;
+            let (hand, build) = tokio::try_join!(
+                attach_and_start(place, &place.ticket.helper),
+                build_container(place, &image, Vec::new())
+            )?;
+            (hand, Some(helper), image, build)
+        }
+    };
+    let starting = Arc::clone(place);
+    let ready = Ready {
+        helper: HelperHand::Ready(hand),
+        build: tokio::spawn(async move { attach_and_start(&starting, &starting.ticket.build).await }),
+        recipes: Recipes { helper, build },
+        service_logs: Vec::new(),
+        root: image.root,
+    };
+    Ok((ready, Vec::new(), fresh))
+}
+
+/// A helper for the job: one that waits, if the job may share. The ticket then has its name. Returns what the job's helper
+/// can be kept for, too.
+pub(crate) async fn find_helper(
+    place: &mut Place,
+    shared: &Shared,
+) -> Result<(Helped, Option<Fit>), DockerError> {
+    let Some(warm) = &shared.warm else { return Ok((Helped::Fresh, None)) };
+    if !place.ticket.joined || !may_share(&place.job, &place.containers) {
+        return Ok((Helped::Fresh, None));
+    }
+    let image = shared.helper_images.name(&place.own_binary).await?;
+    place.shares_helper = true;
+    let fit = Fit::of(&place.engine, &helper_request(place, image, PROGRAM));
+    match warm.take(&fit, &place.owner.job).await? {
+        Some((name, attached)) => {
+            place.ticket.helper = name;
+            Ok((Helped::Warm(attached), Some(fit)))
+        }
+        None => Ok((Helped::Fresh, Some(fit))),
+    }
 }
 
 async fn gave_up(mut given_up: watch::Receiver<bool>) {
@@ -99,7 +208,11 @@ async fn gave_up(mut given_up: watch::Receiver<bool>) {
 
 /// A runner that died while it opened this job's session has left things under other names.
 async fn clear_former_life(place: &Place) -> Result<(), DockerError> {
-    for owned in place.ledger.list()?.into_iter().filter(|owned| owned.job == place.owner.job) {
+    let former = |owned: &harrier_store::Owned| {
+        // A helper that waited is ours by now.
+        owned.job == place.owner.job && owned.id != place.ticket.helper
+    };
+    for owned in place.ledger.list()?.into_iter().filter(former) {
         match owned.kind.as_str() {
             CONTAINER => place.remove_container(&owned.id, true).await?,
             crate::place::VOLUME => {
@@ -116,9 +229,14 @@ async fn clear_former_life(place: &Place) -> Result<(), DockerError> {
     Ok(())
 }
 
-async fn helper(place: &Arc<Place>, shared: &Shared) -> Result<HelperHand, DockerError> {
+async fn helper(place: &Arc<Place>, shared: &Shared) -> Result<(HelperHand, Recipe), DockerError> {
+    let recipe = make_helper(place, shared).await?;
+    Ok((HelperHand::Ready(attach_and_start(place, &place.ticket.helper).await?), recipe))
+}
+
+/// Makes the helper container.
+async fn make_helper(place: &Arc<Place>, shared: &Shared) -> Result<Recipe, DockerError> {
     let containers = &place.containers;
-    let name = &place.ticket.helper;
     let (image, program, guest) = match &containers.helper_image {
         None => {
             let image = shared.helper_images.obtain(&place.engine, &place.own_binary).await?;
@@ -146,7 +264,23 @@ async fn helper(place: &Arc<Place>, shared: &Shared) -> Result<HelperHand, Docke
             (present.reference, GUEST_PROGRAM, true)
         }
     };
-    let request = body(
+    let recipe = Recipe { request: helper_request(place, image, program), platform: None, guest };
+    make_again(place, &place.ticket.helper, &recipe).await?;
+    Ok(recipe)
+}
+
+/// Makes a container of the job, in place of one of its name.
+pub(crate) async fn make_again(place: &Place, name: &str, recipe: &Recipe) -> Result<(), DockerError> {
+    place.create(name, recipe.request.clone(), recipe.platform.as_deref()).await?;
+    if recipe.guest {
+        upload_program(place, name).await?;
+    }
+    Ok(())
+}
+
+fn helper_request(place: &Place, image: String, program: &str) -> ContainerCreateBody {
+    let containers = &place.containers;
+    let mut request = body(
         containers,
         &place.owner,
         Particulars {
@@ -163,13 +297,13 @@ async fn helper(place: &Arc<Place>, shared: &Shared) -> Result<HelperHand, Docke
             init: false,
             labels: BTreeMap::new(),
             devices: Vec::new(),
+            joins: None,
         },
     );
-    place.create(name, request, None).await?;
-    if guest {
-        upload_program(place, name).await?;
+    if place.shares_helper {
+        for_any_job(&mut request);
     }
-    Ok(HelperHand::Ready(attach_and_start(place, name).await?))
+    request
 }
 
 /// Puts this program into a helper image that is not Harrier's.
@@ -203,16 +337,18 @@ async fn build_image(place: &Place, shared: &Shared) -> Result<Present, DockerEr
     Ok(shared.pulls.obtain(&wanted).await?)
 }
 
-async fn build(place: &Arc<Place>, shared: &Shared) -> Result<Attached, DockerError> {
+async fn build(place: &Arc<Place>, shared: &Shared) -> Result<(Attached, bool, Recipe), DockerError> {
     let image = build_image(place, shared).await?;
-    build_container(place, &image, Vec::new()).await
+    let recipe = build_container(place, &image, Vec::new()).await?;
+    Ok((attach_and_start(place, &place.ticket.build).await?, image.root, recipe))
 }
 
+/// Makes the build container.
 async fn build_container(
     place: &Arc<Place>,
     image: &Present,
     hosts: Vec<String>,
-) -> Result<Attached, DockerError> {
+) -> Result<Recipe, DockerError> {
     let containers = &place.containers;
     let name = &place.ticket.build;
     let own_entrypoint = match &containers.image.entrypoint {
@@ -234,13 +370,16 @@ async fn build_container(
             hosts,
             aliases: vec!["build".to_owned(), name.clone()],
             // An entrypoint may be an init itself, which must be the first process.
-            init: place.engine.has_init && !own_entrypoint && containers.build.pid_mode.is_none(),
+            init: containers.init
+                || (place.engine.has_init && !own_entrypoint && containers.build.pid_mode.is_none()),
             labels: BTreeMap::new(),
             devices: Vec::new(),
+            joins: place.ticket.joined.then(|| place.ticket.helper.clone()),
         },
     );
-    place.create(name, request, containers.image.platform.as_deref()).await?;
-    attach_and_start(place, name).await
+    let recipe = Recipe { request, platform: containers.image.platform.clone(), guest: false };
+    make_again(place, name, &recipe).await?;
+    Ok(recipe)
 }
 
 /// The roots of volumes are writable for every user (`executors.md` §10.8).

@@ -46,6 +46,9 @@ pub(crate) struct Ticket {
     pub volumes: Vec<(String, String)>,
     /// The network of the job's own.
     pub network: Option<String>,
+    /// The build container is in the helper's network: starting one costs a third of giving it a place on a bridge.
+    #[serde(default)]
+    pub joined: bool,
 }
 
 impl Ticket {
@@ -76,6 +79,10 @@ impl Ticket {
                 Network::PerJob { name, .. } => Some(name.clone()),
                 Network::Mode(_) | Network::DefaultBridge => None,
             },
+            joined: containers.network == Network::DefaultBridge
+                && containers.services.is_empty()
+                && containers.build.links.is_empty()
+                && containers.build.mac_address.is_none(),
         }
     }
 
@@ -117,6 +124,8 @@ pub(crate) struct Place {
     pub ledger: Ledger,
     pub uses: Uses,
     pub own_binary: PathBuf,
+    /// The helper is one that may serve other jobs as well.
+    pub shares_helper: bool,
 }
 
 impl Place {
@@ -271,9 +280,15 @@ impl Place {
 
     /// Removes all that belongs to the job. Goes on after a failure; returns what is still there.
     pub async fn clear(&self) -> Vec<(String, DockerError)> {
+        self.clear_but(None).await
+    }
+
+    /// As [`Place::clear`], but one container stays.
+    pub async fn clear_but(&self, stays: Option<&String>) -> Vec<(String, DockerError)> {
         let ticket = &self.ticket;
         let with_volumes = !self.containers.keep_anonymous_volumes;
         let names = ticket.services.iter().chain([&ticket.helper, &ticket.build]);
+        let names = names.filter(|name| Some(*name) != stays);
         let removals =
             names.map(|name| async move { (name, self.remove_container(name, with_volumes).await) });
         let mut left: Vec<(String, DockerError)> = join_all(removals)

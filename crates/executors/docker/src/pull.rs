@@ -37,6 +37,8 @@ pub(crate) struct Present {
     pub reference: String,
     /// It has an entrypoint of its own.
     pub has_entrypoint: bool,
+    /// Its user is root.
+    pub root: bool,
     /// TCP ports it exposes.
     pub ports: Vec<u16>,
 }
@@ -513,6 +515,11 @@ pub(crate) async fn inspect(engine: &Engine, name: &str) -> Result<Option<ImageI
     }
 }
 
+/// Whether a container's user, as images and requests have it, is root.
+pub(crate) fn is_root(user: &str) -> bool {
+    matches!(user.split(':').next().unwrap_or_default(), "" | "0" | "root")
+}
+
 fn present(wanted: &Wanted<'_>, found: &ImageInspect) -> Present {
     let id = found.id.clone().unwrap_or_default();
     let digest = found.repo_digests.as_ref().and_then(|list| list.first()).cloned();
@@ -530,6 +537,7 @@ fn present(wanted: &Wanted<'_>, found: &ImageInspect) -> Present {
     ports.sort_unstable();
     Present {
         reference: digest.filter(|_| !id.is_empty()).unwrap_or_else(|| id.clone()),
+        root: is_root(config.user.as_deref().unwrap_or_default()),
         has_entrypoint: config.entrypoint.is_some_and(|words| !words.is_empty()),
         ports,
     }

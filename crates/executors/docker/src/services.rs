@@ -69,13 +69,14 @@ pub(crate) async fn start(
             binds: place.ticket.binds(&place.containers),
             hosts: Vec::new(),
             aliases: service.aliases.clone(),
-            init: false,
+            init: place.containers.init,
             labels: [
                 (format!("{LABEL_PREFIX}service"), service.slug.clone()),
                 (format!("{LABEL_PREFIX}service.version"), service.version.clone()),
             ]
             .into(),
             devices: service.devices.clone(),
+            joins: None,
         },
     );
     place.create(&name, request, service.image.platform.as_deref()).await?;
@@ -221,7 +222,8 @@ mod tests {
             variables: variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             devices: vec![],
         };
-        let image = Present { reference: "s".into(), has_entrypoint: false, ports: vec![80, 443] };
+        let image =
+            Present { reference: "s".into(), has_entrypoint: false, root: true, ports: vec![80, 443] };
         let ips = ["10.0.0.2".to_owned(), "fd00::2".to_owned()];
         assert_eq!(places(&service(&[]), &image, &ips[..1]), ["10.0.0.2:80", "10.0.0.2:443"]);
         assert_eq!(

@@ -4,9 +4,12 @@
 use crate::attached::{Attached, JOB_STREAM, Sink, attach_and_start, copy, ended, split};
 use crate::error::DockerError;
 use crate::mark::MarkFinder;
+use crate::open::{Ready, Recipe, Recipes, make_again};
 use crate::place::Place;
+use crate::pull::is_root;
 use crate::relog::{Kept, Skip, kept};
 use crate::shell_detect::{FirstWords, all_or_nothing};
+use crate::warm::{Fit, Warm};
 use crate::{services, stop};
 use async_trait::async_trait;
 use bollard::query_parameters::LogsOptions;
@@ -19,7 +22,7 @@ use harrier_logpipe::FrameKind;
 use harrier_plan::{HelperCall, HelperWork, Target};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -46,21 +49,37 @@ struct Given {
 pub(crate) struct DockerSession {
     place: Arc<Place>,
     helper: Arc<Mutex<HelperHand>>,
-    /// Waits for its first script. In a mutex because a session is shared; nobody contends for it.
-    build: std::sync::Mutex<Option<Attached>>,
+    /// Starts, or waits for its first script.
+    build: Option<JoinHandle<Result<Attached, DockerError>>>,
     /// What the build container has said in all its runs so far.
     said: Arc<Mutex<Kept>>,
+    /// `None` after the runner's death.
+    recipes: Option<Arc<Recipes>>,
+    /// The image's own user is root.
+    root: bool,
+    /// What the helper can be kept for.
+    stay: Option<(Fit, Arc<Warm>)>,
     service_logs: Vec<JoinHandle<()>>,
 }
 
 impl DockerSession {
-    pub fn opened(place: Arc<Place>, ready: crate::open::Ready) -> Self {
+    pub fn opened(place: Arc<Place>, ready: Ready, stay: Option<(Fit, Arc<Warm>)>) -> Self {
         Self {
             place,
             helper: Arc::new(Mutex::new(ready.helper)),
-            build: std::sync::Mutex::new(Some(ready.build)),
+            build: Some(ready.build),
             said: Arc::default(),
+            recipes: Some(Arc::new(ready.recipes)),
+            root: ready.root,
+            stay,
             service_logs: ready.service_logs,
+        }
+    }
+
+    /// Ends when nothing is being started any more.
+    pub async fn started(mut self) {
+        if let Some(build) = self.build.take() {
+            let _ = build.await;
         }
     }
 
@@ -73,8 +92,12 @@ impl DockerSession {
         Self {
             place,
             helper: Arc::new(Mutex::new(HelperHand::Away)),
-            build: std::sync::Mutex::default(),
+            build: None,
             said: Arc::default(),
+            recipes: None,
+            // Files have been given away before the script began.
+            root: true,
+            stay: None,
             service_logs,
         }
     }
@@ -82,51 +105,109 @@ impl DockerSession {
     async fn start_helper(&self, start: &StageStart<'_>) -> Result<Box<dyn Running>, StartError> {
         let (place, helper) = (Arc::clone(&self.place), Arc::clone(&self.helper));
         let work = HelperWork::Stage(Box::new(self.place.job.helper_request(start.stage)));
+        let (recipes, name) = (self.recipes.clone(), start.stage.name.wire());
         let task = tokio::spawn(async move {
             let mut hand = helper.lock().await;
-            let mut sink = Sink::new(&place, JOB_STREAM);
-            let code = run_call(&place, &mut hand, work, |kind, bytes| sink.take(kind, bytes)).await?;
-            sink.close()?;
-            Ok(code)
+            let recipe = recipes.as_ref().and_then(|recipes| recipes.helper.as_ref());
+            let mut attempt = 1;
+            loop {
+                let mut sink = Sink::new(&place, JOB_STREAM);
+                let done =
+                    run_call(&place, &mut hand, work.clone(), |kind, bytes| sink.take(kind, bytes)).await;
+                sink.close()?;
+                match vanished(&place, Target::Helper, done).await {
+                    Err(gone @ DockerError::Gone { .. }) => {
+                        once_more(&place, &mut attempt, gone, recipe, &name).await?;
+                    }
+                    done => return done,
+                }
+            }
         });
         Ok(Box::new(Stage { place: Arc::clone(&self.place), target: Target::Helper, task, stopping: None }))
     }
 
-    async fn start_build(&mut self, start: &StageStart<'_>) -> Result<Box<dyn Running>, DockerError> {
+    /// The build container, waiting for a script.
+    async fn build_hand(&mut self) -> Result<Attached, DockerError> {
+        if let Some(starting) = self.build.take() {
+            return starting.await.unwrap_or_else(|error| Err(DockerError::Lost(error.to_string())));
+        }
+        build_again(&self.place, &self.helper).await
+    }
+
+    /// The files of the project become the user's, where they are not everybody's (`executors.md` §10.10).
+    async fn give_away(&mut self) -> Result<(), DockerError> {
         let place = &self.place;
-        let mut attached = match self.build.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(attached) => attached,
-            None => again(place, &place.ticket.build).await?,
+        let root = match &place.containers.image.user {
+            Some(user) => is_root(user),
+            None => self.root,
         };
+        if root || !place.containers.keep_umask {
+            return Ok(());
+        }
+        self.root = true;
+        let mut ids = [0; 2];
+        for (id, flag) in ids.iter_mut().zip(["-u", "-g"]) {
+            let said = stop::said_by(place, &place.ticket.build, &["id", flag], None).await?;
+            *id = said.trim().parse().map_err(|_| {
+                DockerError::Lost(format!(
+                    "the user of the image is not known: `id {flag}` in it says {said:?}; unset \
+                     FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR, or use an image that has `id`"
+                ))
+            })?;
+        }
+        let dirs = &place.job.dirs;
+        let paths = [&dirs.project, &dirs.tmp].map(|path| path.to_string_lossy().into_owned()).to_vec();
+        let mut hand = self.helper.lock().await;
+        let (code, said) =
+            call(place, &mut hand, HelperWork::GiveTo { paths, uid: ids[0], gid: ids[1] }).await?;
+        if code != 0 {
+            return Err(DockerError::Lost(format!(
+                "the project's files cannot be given to the user of the image: {}",
+                said.trim()
+            )));
+        }
+        Ok(())
+    }
+
+    async fn start_build(&mut self, start: &StageStart<'_>) -> Result<Box<dyn Running>, DockerError> {
+        let mut attempt = 1;
+        let wire = start.stage.name.wire();
+        let recipes = self.recipes.clone();
+        let attached = loop {
+            match self.build_hand().await {
+                Ok(attached) => break attached,
+                Err(gone) => {
+                    let gone = is_gone(&self.place, gone).await;
+                    let recipe = recipes.as_ref().map(|recipes| &recipes.build);
+                    once_more(&self.place, &mut attempt, gone, recipe, &wire).await?;
+                    *self.said.lock().await = Kept::default();
+                }
+            }
+        };
+        self.give_away().await?;
+        let place = &self.place;
         let script = all_or_nothing(&place.any_shell.shell_text(start.stage, start.job_status));
-        let said = *self.said.lock().await;
-        let at = raw_length(place)?;
-        let given = Given { at, before_stdout: said.stdout, before_stderr: said.stderr };
+        let given = given(place, &self.said).await?;
         keep(place, &given_name(start.key), &given)?;
-        // The whole script is in the container's hands, or it runs nothing of it.
         let (task_place, key, said) = (Arc::clone(place), start.key.to_owned(), Arc::clone(&self.said));
+        let helper = Arc::clone(&self.helper);
         let task = tokio::spawn(async move {
             let place = task_place;
-            let mut sink = Sink::new(&place, JOB_STREAM);
-            let Attached { mut output, mut input, mut end } = attached_tell(&mut attached, &script).await;
-            keep(&place, &delivered_name(&key), &())?;
-            let mut first = FirstWords::default();
-            let code = copy(&mut output, &mut end, |kind, bytes| {
-                first.hear(bytes);
-                sink.take(kind, bytes);
-            })
-            .await;
-            let _ = tokio::io::AsyncWriteExt::shutdown(&mut input).await;
-            remember(&place, at, &said).await?;
-            let code = code?;
-            sink.close()?;
-            if first.tell_of_no_shell(code) {
-                return Err(DockerError::Settings(format!(
-                    "the image {} has no `sh` on its PATH, so no script can run in it: take an image with a shell",
-                    place.containers.image.name
-                )));
+            let (mut attached, mut at) = (attached, given.at);
+            loop {
+                let done = give(&place, attached, &script, &key, at, &said).await;
+                let gone = match vanished(&place, Target::Build, done).await {
+                    Err(gone @ DockerError::Gone { .. }) => gone,
+                    done => return done,
+                };
+                let recipe = recipes.as_ref().map(|recipes| &recipes.build);
+                once_more(&place, &mut attempt, gone, recipe, &wire).await?;
+                *said.lock().await = Kept::default();
+                attached = build_again(&place, &helper).await?;
+                let again = self::given(&place, &said).await?;
+                at = again.at;
+                keep(&place, &given_name(&key), &again)?;
             }
-            Ok(code)
         });
         Ok(Box::new(Stage { place: Arc::clone(place), target: Target::Build, task, stopping: None }))
     }
@@ -200,14 +281,115 @@ impl DockerSession {
     }
 }
 
-/// Gives the script and takes the attachment apart.
-async fn attached_tell(attached: &mut Attached, script: &str) -> Attached {
+/// Gives the script to the build container and copies what it says; its exit code.
+async fn give(
+    place: &Place,
+    mut attached: Attached,
+    script: &str,
+    key: &str,
+    at: u64,
+    said: &Mutex<Kept>,
+) -> Result<i64, DockerError> {
+    let mut sink = Sink::new(place, JOB_STREAM);
+    // The whole script is in the container's hands, or it runs nothing of it.
     attached.tell(script.as_bytes(), true).await;
-    Attached {
-        output: std::mem::replace(&mut attached.output, futures_util::stream::empty().boxed()),
-        input: std::mem::replace(&mut attached.input, Box::pin(tokio::io::sink())),
-        end: std::mem::replace(&mut attached.end, tokio::spawn(std::future::ready(Ok(0)))),
+    let Attached { mut output, mut input, mut end } = attached;
+    keep(place, &delivered_name(key), &())?;
+    let mut first = FirstWords::default();
+    let code = copy(&mut output, &mut end, |kind, bytes| {
+        first.hear(bytes);
+        sink.take(kind, bytes);
+    })
+    .await;
+    let _ = tokio::io::AsyncWriteExt::shutdown(&mut input).await;
+    remember(place, at, said).await?;
+    let code = code?;
+    sink.close()?;
+    if first.tell_of_no_shell(code) {
+        return Err(DockerError::Settings(format!(
+            "the image {} has no `sh` on its PATH, so no script can run in it: take an image with a shell",
+            place.containers.image.name
+        )));
     }
+    Ok(code)
+}
+
+async fn given(place: &Place, said: &Mutex<Kept>) -> Result<Given, DockerError> {
+    let said = *said.lock().await;
+    Ok(Given { at: raw_length(place)?, before_stdout: said.stdout, before_stderr: said.stderr })
+}
+
+/// Whether a container that was killed has vanished (`executors.md` §7.2): only a job that may begin a stage again
+/// wants to know.
+async fn vanished(place: &Place, target: Target, done: Result<i64, DockerError>) -> Result<i64, DockerError> {
+    if place.containers.section_attempts < 2 {
+        return done;
+    }
+    let name = match &done {
+        Ok(KILLED) if target == Target::Build => place.ticket.build.clone(),
+        Err(DockerError::HelperEnded { name, .. }) => name.clone(),
+        _ => return done,
+    };
+    // The engine says that it was killed a moment before it is gone.
+    for _ in 0..VANISH_TRIES {
+        if place.state(&name).await?.is_none() {
+            return Err(DockerError::Gone { name });
+        }
+        tokio::time::sleep(VANISH_PAUSE).await;
+    }
+    done
+}
+
+/// A container that cannot be started because it is not there.
+async fn is_gone(place: &Place, error: DockerError) -> DockerError {
+    let name = &place.ticket.build;
+    match error {
+        DockerError::Engine { status: Some(404), .. } if matches!(place.state(name).await, Ok(None)) => {
+            DockerError::Gone { name: name.clone() }
+        }
+        other => other,
+    }
+}
+
+/// Makes a container that has vanished once more, if the job may try again.
+async fn once_more(
+    place: &Place,
+    attempt: &mut u32,
+    gone: DockerError,
+    recipe: Option<&Recipe>,
+    stage: &str,
+) -> Result<(), DockerError> {
+    let (DockerError::Gone { name }, Some(recipe)) = (&gone, recipe) else { return Err(gone) };
+    let attempts = place.containers.section_attempts;
+    if *attempt >= attempts {
+        if attempts > 1 {
+            place.words.error("Execution attempts exceeded");
+        }
+        return Err(gone);
+    }
+    *attempt += 1;
+    place.words.error(&format!("Container {name:?} not found or removed. Will retry..."));
+    place.words.info(&format!("Retrying {stage}"));
+    make_again(place, name, recipe).await
+}
+
+/// Starts the build container once more. The container whose network it joins must run.
+pub(crate) async fn build_again(place: &Place, helper: &Mutex<HelperHand>) -> Result<Attached, DockerError> {
+    if place.ticket.joined {
+        let mut hand = helper.lock().await;
+        let runs = match &*hand {
+            HelperHand::Ready(attached) => !attached.end.is_finished(),
+            HelperHand::Away => place
+                .state(&place.ticket.helper)
+                .await?
+                .and_then(|found| found.state.and_then(|state| state.running))
+                .unwrap_or(false),
+        };
+        if !runs {
+            *hand = HelperHand::Ready(again(place, &place.ticket.helper).await?);
+        }
+    }
+    again(place, &place.ticket.build).await
 }
 
 /// Adds what the stage has said to what the container had said before.
@@ -250,13 +432,9 @@ fn raw_length(place: &Place) -> Result<u64, DockerError> {
 }
 
 /// Starts a container of ours once more. If it still runs it is in nobody's hands and ends first.
-pub(crate) async fn again(place: &Place, name: &str) -> Result<Attached, DockerError> {
+async fn again(place: &Place, name: &str) -> Result<Attached, DockerError> {
     let found = place.state(name).await?;
-    let Some(found) = found else {
-        return Err(DockerError::Lost(format!(
-            "the container {name} is gone: somebody else removed it; retry the job"
-        )));
-    };
+    let Some(found) = found else { return Err(DockerError::Gone { name: name.to_owned() }) };
     if found.state.and_then(|state| state.running).unwrap_or(false) {
         place.kill(name).await?;
         ended(&place.engine, name).await?;
@@ -280,12 +458,32 @@ async fn run_call(
     place: &Place,
     hand: &mut HelperHand,
     work: HelperWork,
-    mut take: impl FnMut(FrameKind, &[u8]),
+    take: impl FnMut(FrameKind, &[u8]),
 ) -> Result<i64, DockerError> {
     let mut attached = match std::mem::replace(hand, HelperHand::Away) {
         HelperHand::Ready(attached) if !attached.end.is_finished() => attached,
         HelperHand::Ready(_) | HelperHand::Away => again(place, &place.ticket.helper).await?,
     };
+    match converse(&mut attached, work, take).await? {
+        Some(code) => {
+            *hand = HelperHand::Ready(attached);
+            Ok(code)
+        }
+        None => {
+            let code = (&mut attached.end)
+                .await
+                .unwrap_or_else(|error| Err(DockerError::Lost(error.to_string())))?;
+            Err(DockerError::HelperEnded { name: place.ticket.helper.clone(), code })
+        }
+    }
+}
+
+/// Says one call to a helper and hears its answer: the exit code; `None` if it ended before.
+pub(crate) async fn converse(
+    attached: &mut Attached,
+    work: HelperWork,
+    mut take: impl FnMut(FrameKind, &[u8]),
+) -> Result<Option<i64>, DockerError> {
     let mark = mark()?;
     let mut line = serde_json::to_vec(&HelperCall { mark: mark.clone(), work }).map_err(|error| {
         DockerError::Lost(format!("a call of the helper cannot be written as JSON: {error}"))
@@ -296,24 +494,20 @@ async fn run_call(
     loop {
         if let (Some(tail), Some(_)) = (out.end(), err.end()) {
             let code = std::str::from_utf8(tail).ok().and_then(|text| text.strip_prefix(':')?.parse().ok());
-            let code =
-                code.ok_or_else(|| DockerError::Lost("the helper's answer makes no sense".to_owned()))?;
-            *hand = HelperHand::Ready(attached);
-            return Ok(code);
+            return code
+                .map(Some)
+                .ok_or_else(|| DockerError::Lost("the helper's answer makes no sense".to_owned()));
         }
         match attached.output.next().await {
             Some(Ok(part)) => {
-                let (kind, bytes) = crate::attached::split(part);
+                let (kind, bytes) = split(part);
                 let finder = if kind == FrameKind::Stderr { &mut err } else { &mut out };
                 take(kind, &finder.feed(&bytes));
             }
             Some(Err(_)) | None => {
                 take(FrameKind::Stdout, &out.rest());
                 take(FrameKind::Stderr, &err.rest());
-                let code = (&mut attached.end)
-                    .await
-                    .unwrap_or_else(|error| Err(DockerError::Lost(error.to_string())))?;
-                return Err(DockerError::HelperEnded { name: place.ticket.helper.clone(), code });
+                return Ok(None);
             }
         }
     }
@@ -378,6 +572,11 @@ impl Stage {
     }
 }
 
+/// Exit code after SIGKILL.
+const KILLED: i64 = 137;
+/// How long a container may be killed and not gone yet.
+const VANISH_TRIES: u32 = 20;
+const VANISH_PAUSE: Duration = Duration::from_millis(50);
 /// How long the gentle part of a stop may take at most, whatever the ladder says: its own steps are bounded.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
@@ -442,8 +641,10 @@ impl Session for DockerSession {
         for task in self.service_logs.drain(..) {
             task.abort();
         }
-        self.build = std::sync::Mutex::default();
-        match tokio::time::timeout(grace, crate::visit::keep(&self.place, time)).await {
+        if let Some(build) = self.build.take() {
+            let _ = build.await;
+        }
+        match tokio::time::timeout(grace, crate::visit::keep(&self.place, &self.helper, time)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 self.close(grace).await?;
@@ -463,8 +664,20 @@ impl Session for DockerSession {
         for task in self.service_logs.drain(..) {
             task.abort();
         }
-        self.build = std::sync::Mutex::default();
-        match tokio::time::timeout(grace, self.place.clear()).await {
+        let giving_back = async {
+            // What is being started must not be removed at the same time.
+            if let Some(build) = self.build.take() {
+                let _ = build.await;
+            }
+            let Some((fit, warm)) = self.stay.take() else { return self.place.clear().await };
+            let mut left = self.place.clear_but(Some(&self.place.ticket.helper)).await;
+            let hand = std::mem::replace(&mut *self.helper.lock().await, HelperHand::Away);
+            if !left.is_empty() || !warm.keep(&self.place, hand, fit).await {
+                left.extend(self.place.clear().await);
+            }
+            left
+        };
+        match tokio::time::timeout(grace, giving_back).await {
             Ok(left) if left.is_empty() => Ok(()),
             Ok(left) => Err(CloseError {
                 message: left.iter().map(|(_, error)| error.to_string()).collect::<Vec<_>>().join("; "),

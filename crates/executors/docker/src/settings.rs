@@ -57,12 +57,17 @@ pub(crate) struct Particulars {
     pub labels: BTreeMap<String, String>,
     /// Devices of a service.
     pub devices: Vec<harrier_config::Device>,
+    /// A container whose network it shares; what belongs to a network stands there.
+    pub joins: Option<String>,
 }
 
 /// The label, ours alone, that names the runner's state directory.
 pub(crate) const OWNER_LABEL: &str = "dev.harrier.owner";
 /// The label, ours alone, that names the job's directory.
 pub(crate) const JOB_LABEL: &str = "dev.harrier.job";
+
+/// The label, ours alone, of a helper container that may serve several jobs.
+pub(crate) const WARM_LABEL: &str = "dev.harrier.warm";
 
 /// The labels of whatever belongs to the job; `kind` is the value of `type`.
 pub(crate) fn labels(containers: &Containers, owner: &Owner, kind: &str) -> HashMap<String, String> {
@@ -103,6 +108,7 @@ pub(crate) fn body(containers: &Containers, owner: &Owner, it: Particulars) -> C
             // The host's network and another container's bring their own name.
             (_, Network::Mode(mode)) if mode == "host" || mode.starts_with("container:") => None,
             (Kind::Service, _) => None,
+            _ if it.joins.is_some() => None,
             _ => Some(containers.hostname.clone()),
         },
         user: it.user.clone(),
@@ -154,6 +160,7 @@ fn host_config(containers: &Containers, settings: &HostSettings, it: &Particular
     let table = |map: &BTreeMap<String, String>| {
         (!map.is_empty()).then(|| map.iter().map(|(k, v)| (k.clone(), v.clone())).collect::<HashMap<_, _>>())
     };
+    let of_network = |list: &[String]| (!list.is_empty() && it.joins.is_none()).then(|| list.to_vec());
     let mut hosts = settings.extra_hosts.clone();
     hosts.extend(it.hosts.clone());
     let devices: Vec<_> = settings.devices.iter().chain(&it.devices).map(device).collect();
@@ -184,7 +191,13 @@ fn host_config(containers: &Containers, settings: &HostSettings, it: &Particular
         group_add: some(&settings.group_add),
         cap_add: some(&settings.cap_add),
         cap_drop: some(&settings.cap_drop),
-        sysctls: table(&settings.sysctls),
+        sysctls: table(&match it.joins {
+            None => settings.sysctls.clone(),
+            Some(_) => {
+                let own = |(key, _): &(&String, &String)| !key.starts_with("net.");
+                settings.sysctls.iter().filter(own).map(|(k, v)| (k.clone(), v.clone())).collect()
+            }
+        }),
         links: some(&settings.links),
         ipc_mode: settings.ipc_mode.clone(),
         pid_mode: settings.pid_mode.clone().filter(|_| it.kind == Kind::Build),
@@ -194,9 +207,9 @@ fn host_config(containers: &Containers, settings: &HostSettings, it: &Particular
         devices: (!devices.is_empty()).then_some(devices),
         device_requests: settings.gpus.as_deref().map(|text| vec![gpus(text)]),
         security_opt: some(&settings.security_opt),
-        dns: some(&settings.dns),
-        dns_search: some(&settings.dns_search),
-        extra_hosts: some(&hosts),
+        dns: of_network(&settings.dns),
+        dns_search: of_network(&settings.dns_search),
+        extra_hosts: of_network(&hosts),
         runtime: settings.runtime.clone(),
         userns_mode: settings.userns_mode.clone(),
         isolation: settings.isolation.as_deref().and_then(isolation),
@@ -205,7 +218,10 @@ fn host_config(containers: &Containers, settings: &HostSettings, it: &Particular
         init: it.init.then_some(true),
         binds: some(&it.binds),
         mounts: Some(mounts(containers, it.kind)),
-        network_mode: network_mode(&containers.network),
+        network_mode: match &it.joins {
+            Some(name) => Some(format!("container:{name}")),
+            None => network_mode(&containers.network),
+        },
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::NO),
             maximum_retry_count: None,

@@ -3,7 +3,9 @@
 //!
 //! Called by a running stage. It must never reach processes outside the container.
 
+use crate::attached::split;
 use crate::connection::words;
+use crate::error::DockerError;
 use crate::place::Place;
 use bollard::exec::{CreateExecOptions, StartExecResults};
 use bollard::query_parameters::StopContainerOptions;
@@ -14,6 +16,9 @@ use std::time::Duration;
 const TERM_LIMIT: Duration = Duration::from_secs(10);
 /// The engine's own grace before SIGKILL.
 const ENGINE_GRACE: Duration = Duration::from_secs(10);
+
+/// Most bytes that are kept of what a program says.
+const SAID_LIMIT: usize = 64 * 1024;
 
 /// Sends TERM to all processes but 1 and itself, highest number first, and waits up to five seconds for each.
 const TERM_ALL: &str = r#"
@@ -66,17 +71,38 @@ pub(crate) async fn kill(place: &Place) {
 }
 
 async fn term_all(place: &Place, name: &str) {
+    // As root: the script may run as another user than the image's.
+    if let Err(error) = said_by(place, name, &["sh", "-c", TERM_ALL], Some("0:0")).await {
+        tracing::debug!(%error, "the processes of a container cannot be told to end");
+    }
+}
+
+/// Runs a program in a container that runs; what it says, its errors as well. `None` is the container's own user.
+pub(crate) async fn said_by(
+    place: &Place,
+    name: &str,
+    command: &[&str],
+    user: Option<&str>,
+) -> Result<String, DockerError> {
     let docker = &place.engine.docker;
+    let failed = || DockerError::engine(&place.engine.address, format!("run a program in {name}"));
     let options = CreateExecOptions::<String> {
-        cmd: Some(vec!["sh".to_owned(), "-c".to_owned(), TERM_ALL.to_owned()]),
+        cmd: Some(command.iter().map(|word| (*word).to_owned()).collect()),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
-        // The script may run as another user than the image's.
-        user: Some("0:0".to_owned()),
+        user: user.map(str::to_owned),
         ..CreateExecOptions::default()
     };
-    let Ok(made) = docker.create_exec(name, options).await else { return };
-    if let Ok(StartExecResults::Attached { mut output, .. }) = docker.start_exec(&made.id, None).await {
-        while output.next().await.is_some_and(|part| part.is_ok()) {}
+    let made = docker.create_exec(name, options).await.map_err(failed())?;
+    let mut said = Vec::new();
+    if let StartExecResults::Attached { mut output, .. } =
+        docker.start_exec(&made.id, None).await.map_err(failed())?
+    {
+        while let Some(Ok(part)) = output.next().await {
+            if said.len() < SAID_LIMIT {
+                said.extend_from_slice(&split(part).1);
+            }
+        }
     }
+    Ok(String::from_utf8_lossy(&said).into_owned())
 }

@@ -6,7 +6,8 @@
 use crate::connection::Engine;
 use crate::error::DockerError;
 use crate::place::{CONTAINER, NETWORK, VOLUME, remove_container, remove_network, remove_volume};
-use crate::settings::{JOB_LABEL, OWNER_LABEL};
+use crate::settings::{JOB_LABEL, OWNER_LABEL, WARM_LABEL};
+use crate::warm::Warm;
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions, ListVolumesOptions};
 use harrier_store::Ledger;
 use std::collections::{BTreeSet, HashMap};
@@ -30,14 +31,21 @@ pub(crate) enum Leave {
     Nothing,
 }
 
-/// Sweeps one engine for the jobs of the state directory at `state`, whose name in labels is `owner`.
+/// Sweeps one engine for the jobs of the state directory at `state`, whose name in labels is `owner`. What waits in
+/// `warm` stays.
 pub(crate) async fn sweep(
     engine: &Engine,
     state: &Path,
     owner: &str,
     leave: Leave,
+    warm: &Warm,
 ) -> Result<Swept, DockerError> {
     let ledger = Ledger::open(state)?;
+    // Before the ledger: a helper that waits is somebody's in the ledger before it waits no more.
+    let waited = warm.names();
+    let waits = |name: &str| {
+        leave == Leave::LiveJobsAndCaches && (waited.contains(name) || warm.names().contains(name))
+    };
     let alive = |job: &str| leave == Leave::LiveJobsAndCaches && state.join("jobs").join(job).is_dir();
     let filters: HashMap<String, Vec<String>> =
         [("label".to_owned(), vec![format!("{OWNER_LABEL}={owner}")])].into();
@@ -54,16 +62,28 @@ pub(crate) async fn sweep(
     // The ledger first: what is made after it was read belongs to a job that is alive.
     for owned in ledger.list()? {
         let kind = [CONTAINER, VOLUME, NETWORK].into_iter().find(|kind| *kind == owned.kind);
-        if let Some(kind) = kind.filter(|_| !alive(&owned.job)) {
+        if let Some(kind) = kind.filter(|_| !alive(&owned.job) && !waits(&owned.id)) {
             things.insert((kind, owned.id));
         }
     }
     let options = ListContainersOptions { all: true, filters: Some(filters.clone()), ..Default::default() };
     let containers = engine.docker.list_containers(Some(options)).await.map_err(failed("list containers"))?;
-    for found in containers.into_iter().filter(|found| orphan(found.labels.clone())) {
+    // Who has a helper that may serve several jobs stands in the ledger only.
+    let in_use: BTreeSet<String> = ledger
+        .list()?
+        .into_iter()
+        .filter(|owned| owned.kind == CONTAINER && alive(&owned.job))
+        .map(|owned| owned.id)
+        .collect();
+    for found in containers {
+        let labels = found.labels.clone();
+        let may_stay = labels.as_ref().is_some_and(|labels| labels.contains_key(WARM_LABEL));
         let name =
             found.names.and_then(|names| names.first().map(|name| name.trim_start_matches('/').to_owned()));
-        things.extend(name.or(found.id).map(|name| (CONTAINER, name)));
+        let Some(name) = name.or(found.id) else { continue };
+        if orphan(labels) || (may_stay && !in_use.contains(&name) && !waits(&name)) {
+            things.insert((CONTAINER, name));
+        }
     }
     let options = ListVolumesOptions { filters: Some(filters.clone()) };
     let volumes = engine.docker.list_volumes(Some(options)).await.map_err(failed("list volumes"))?;

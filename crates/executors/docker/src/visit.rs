@@ -6,13 +6,13 @@
 use crate::connection::{Engine, words};
 use crate::error::DockerError;
 use crate::place::{Place, Ticket};
-use crate::session::again;
+use crate::session::{HelperHand, build_again};
 use bollard::exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions, StartExecResults};
 use futures_util::StreamExt;
 use harrier_plan::JobPlan;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 /// An image without `sleep` shows it within this time.
 const AWAKE: Duration = Duration::from_millis(700);
@@ -37,10 +37,16 @@ pub struct Visitor {
 }
 
 /// Keeps the build container awake for `time`: then it ends by itself, whoever is still there. The helper has nothing more
-/// to do; services go on.
-pub(crate) async fn keep(place: &Place, time: Duration) -> Result<(), DockerError> {
-    place.remove_container(&place.ticket.helper, true).await?;
-    let mut attached = again(place, &place.ticket.build).await?;
+/// to do, but its network may be the build container's; services go on.
+pub(crate) async fn keep(
+    place: &Place,
+    helper: &Mutex<HelperHand>,
+    time: Duration,
+) -> Result<(), DockerError> {
+    if !place.ticket.joined {
+        place.remove_container(&place.ticket.helper, true).await?;
+    }
+    let mut attached = build_again(place, helper).await?;
     let script = format!("exec sleep {}\n", time.as_secs().max(1));
     attached.tell(script.as_bytes(), true).await;
     let ended = tokio::time::timeout(AWAKE, &mut attached.end).await;

@@ -33,6 +33,11 @@ impl Words {
         self.own(&format!("\x1b[0;33mWARNING: {text}\x1b[0;m\n"));
     }
 
+    /// An error that is not the job's end.
+    pub fn error(&self, text: &str) {
+        self.own(&format!("\x1b[31;1mERROR: {text}\x1b[0;m\n"));
+    }
+
     /// Several lines as they are, in yellow.
     pub fn block(&self, text: &str) {
         self.own(&format!("\x1b[0;33m{text}\x1b[0;m\n"));
