@@ -167,11 +167,17 @@ pub enum Volume {
         destination: String,
         /// Only for protected refs.
         protected: bool,
+        /// Of the mount, between commas.
+        #[serde(default)]
+        options: String,
     },
     /// A volume that goes with the job.
     Temporary {
         /// Where.
         destination: String,
+        /// Of the mount, between commas.
+        #[serde(default)]
+        options: String,
     },
 }
 
@@ -670,19 +676,21 @@ fn volumes(cx: &Cx<'_>, protected: bool) -> Result<Vec<Volume>, Refusal> {
     let mut out = Vec::new();
     let unique = unique_part(cx);
     let suffix = if protected { "-protected" } else { "" };
-    let reusable = |destination: &str| {
+    let reusable = |destination: &str, options: String| {
         if docker.disable_cache {
-            return Volume::Temporary { destination: destination.to_owned() };
+            return Volume::Temporary { destination: destination.to_owned(), options };
         }
         let hash = hex(&Md5::digest(destination.as_bytes()));
         match &docker.cache_dir {
             Some(dir) => {
-                Volume::Bind(format!("{}/runner-{unique}/{hash}{suffix}:{destination}", dir.display()))
+                let source = format!("{}/runner-{unique}/{hash}{suffix}", dir.display());
+                Volume::Bind(bind(&source, destination, &options))
             }
             None => Volume::Reusable {
                 name: format!("runner-{unique}-cache-{hash}{suffix}"),
                 destination: destination.to_owned(),
                 protected,
+                options,
             },
         }
     };
@@ -697,46 +705,77 @@ fn volumes(cx: &Cx<'_>, protected: bool) -> Result<Vec<Volume>, Refusal> {
     };
     let mut binds_builds = false;
     for spec in &docker.volumes {
-        let parts: Vec<&str> = spec.split(':').collect();
-        match parts.as_slice() {
-            [destination] => {
-                let destination = absolute(&(cx.expand)(destination), cx.project_dir);
-                covered(&destination)?;
-                out.push(reusable(&destination));
-            }
-            [source, destination, options @ ..] if options.len() <= 3 => {
-                let destination = absolute(&(cx.expand)(destination), cx.project_dir);
-                covered(&destination)?;
+        let Some(VolumeSpec { source, destination, options }) = volume_spec(spec) else {
+            return Err(refuse(format!(
+                "{spec:?} in volumes of [runners.docker] is no volume; write /path or source:/path, and behind it :ro, :rw, :O, :z \
+                 or one of shared, slave, private, rshared, rslave, rprivate"
+            )));
+        };
+        let destination = absolute(&(cx.expand)(destination), cx.project_dir);
+        covered(&destination)?;
+        match source {
+            None => out.push(reusable(&destination, options)),
+            Some(source) => {
                 let builds = cx.builds_dir.trim_end_matches('/');
                 let at = destination.trim_end_matches('/');
                 binds_builds |= builds == at || builds.starts_with(&format!("{at}/"));
-                let mut bind = format!("{source}:{destination}");
-                for option in options {
-                    let _ = write!(bind, ":{option}");
-                }
-                out.push(Volume::Bind(bind));
-            }
-            _ => {
-                return Err(refuse(format!(
-                    "{spec:?} in volumes of [runners.docker] is no volume; write /path or source:/path[:options]"
-                )));
+                out.push(Volume::Bind(bind(source, &destination, &options)));
             }
         }
     }
     let builds = cx.builds_dir.trim_end_matches('/');
     if !binds_builds && !taken.contains(builds) {
         out.push(if cx.reusable_builds {
-            reusable(builds)
+            reusable(builds, String::new())
         } else {
-            Volume::Temporary { destination: builds.to_owned() }
+            Volume::Temporary { destination: builds.to_owned(), options: String::new() }
         });
     }
     let cache = cx.cache_dir.trim_end_matches('/');
     let on_host = docker.host_dirs.iter().any(|dir| dir.at.as_os_str() == cache);
     if !taken.contains(cache) && cache != builds && !on_host {
-        out.push(reusable(cache));
+        out.push(reusable(cache, String::new()));
     }
     Ok(out)
+}
+
+/// In the engine's syntax.
+fn bind(source: &str, destination: &str, options: &str) -> String {
+    match options {
+        "" => format!("{source}:{destination}"),
+        options => format!("{source}:{destination}:{options}"),
+    }
+}
+
+/// An entry of `volumes`, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+struct VolumeSpec<'a> {
+    source: Option<&'a str>,
+    destination: &'a str,
+    /// Between commas.
+    options: String,
+}
+
+/// `[source:]destination[:ro|rw|O][:z][:propagation]`, options also between commas.
+fn volume_spec(text: &str) -> Option<VolumeSpec<'_>> {
+    const OPTIONS: [&str; 10] =
+        ["ro", "rw", "o", "z", "shared", "slave", "private", "rshared", "rslave", "rprivate"];
+    let mut parts: Vec<&str> = text.split(':').collect();
+    let mut options: Vec<&str> = Vec::new();
+    while parts.len() > 1 {
+        let last: Vec<&str> = parts.last()?.split(',').collect();
+        if !last.iter().all(|word| OPTIONS.contains(&word.to_ascii_lowercase().as_str())) {
+            break;
+        }
+        parts.pop();
+        options.splice(0..0, last);
+    }
+    let (source, destination) = match parts.as_slice() {
+        [destination] => (None, *destination),
+        [source, destination] if !source.is_empty() => (Some(*source), *destination),
+        _ => return None,
+    };
+    (!destination.is_empty()).then(|| VolumeSpec { source, destination, options: options.join(",") })
 }
 
 fn absolute(path: &str, project: &str) -> String {
@@ -785,4 +824,34 @@ fn labels(cx: &Cx<'_>) -> BTreeMap<String, String> {
     .into_iter()
     .map(|(key, value)| (format!("{LABEL_PREFIX}{key}"), value))
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executors_10_8_volumes_and_their_options() {
+        for (text, want) in [
+            ("/cache", Some((None, "/cache", ""))),
+            ("/cache:ro", Some((None, "/cache", "ro"))),
+            ("vendor", Some((None, "vendor", ""))),
+            ("/host:/here", Some((Some("/host"), "/here", ""))),
+            ("name:/here:rw", Some((Some("name"), "/here", "rw"))),
+            ("/host:/here:ro:z", Some((Some("/host"), "/here", "ro,z"))),
+            ("/host:/here:ro,Z,rshared", Some((Some("/host"), "/here", "ro,Z,rshared"))),
+            ("/host:/here:O:z:rslave", Some((Some("/host"), "/here", "O,z,rslave"))),
+            ("/host:/here:wo", None),
+            (":/here", None),
+            ("", None),
+            ("a:b:c:d", None),
+        ] {
+            let want = want.map(|(source, destination, options)| VolumeSpec {
+                source,
+                destination,
+                options: options.to_owned(),
+            });
+            assert_eq!(volume_spec(text), want, "{text}");
+        }
+    }
 }

@@ -392,8 +392,9 @@ async fn open_up(place: &Arc<Place>, helper: &mut HelperHand) -> Result<(), Dock
         .volumes
         .iter()
         .filter_map(|volume| match volume {
-            Volume::Reusable { destination, .. } | Volume::Temporary { destination } => {
-                Some(destination.clone())
+            Volume::Reusable { destination, options, .. } | Volume::Temporary { destination, options } => {
+                let read_only = options.split(',').any(|option| option.eq_ignore_ascii_case("ro"));
+                (!read_only).then(|| destination.clone())
             }
             Volume::Bind(_) => None,
         })

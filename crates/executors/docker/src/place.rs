@@ -69,7 +69,7 @@ impl Ticket {
                 .iter()
                 .enumerate()
                 .filter_map(|(at, volume)| match volume {
-                    Volume::Temporary { destination } => {
+                    Volume::Temporary { destination, .. } => {
                         Some((format!("{base}-temporary-{at}"), destination.clone()))
                     }
                     Volume::Bind(_) | Volume::Reusable { .. } => None,
@@ -94,12 +94,21 @@ impl Ticket {
             .iter()
             .filter_map(|volume| match volume {
                 Volume::Bind(bind) => Some(bind.clone()),
-                Volume::Reusable { name, destination, .. } => Some(format!("{name}:{destination}")),
-                Volume::Temporary { .. } => {
-                    temporary.next().map(|(name, destination)| format!("{name}:{destination}"))
+                Volume::Reusable { name, destination, options, .. } => {
+                    Some(with_options(name, destination, options))
+                }
+                Volume::Temporary { options, .. } => {
+                    temporary.next().map(|(name, destination)| with_options(name, destination, options))
                 }
             })
             .collect()
+    }
+}
+
+fn with_options(name: &str, destination: &str, options: &str) -> String {
+    match options {
+        "" => format!("{name}:{destination}"),
+        options => format!("{name}:{destination}:{options}"),
     }
 }
 
@@ -210,7 +219,7 @@ impl Place {
         let temporary =
             self.ticket.volumes.iter().map(|(name, destination)| self.volume(name, destination, None));
         let reusable = self.containers.volumes.iter().filter_map(|volume| match volume {
-            Volume::Reusable { name, destination, protected } => {
+            Volume::Reusable { name, destination, protected, .. } => {
                 Some(self.volume(name, destination, Some(*protected)))
             }
             Volume::Bind(_) | Volume::Temporary { .. } => None,

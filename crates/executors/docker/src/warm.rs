@@ -51,8 +51,10 @@ pub(crate) struct Fit(String);
 impl Fit {
     /// Of a request to make a helper.
     pub fn of(engine: &Engine, request: &ContainerCreateBody) -> Self {
-        let text = serde_json::to_value(request).unwrap_or_default().to_string();
-        let digest = Sha256::digest(format!("{} {text}", engine.address));
+        let mut value = serde_json::to_value(request).unwrap_or_default();
+        // Tables have no order of their own.
+        value.sort_all_objects();
+        let digest = Sha256::digest(format!("{} {value}", engine.address));
         Self(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
