@@ -75,7 +75,10 @@ pub fn options(source: Source, config: &Path, user: Option<String>) -> Result<Ho
     Ok(HostOptions {
         source,
         program: identity::program(),
-        executors: vec![Arc::new(ShellExecutor::new(user)) as Arc<dyn Executor>, Arc::new(docker().keeping_helpers())],
+        executors: vec![
+            Arc::new(ShellExecutor::new(user)) as Arc<dyn Executor>,
+            Arc::new(docker().keeping_helpers()),
+        ],
         own_binary: std::env::current_exe().map_err(CliError::Start)?,
         boot_id: harrier_process::boot_id(),
         state_dir: state_dir(config, given(std::env::var_os("HARRIER_STATE_DIR").map(PathBuf::from))),
