@@ -153,7 +153,7 @@ async fn joined(
     let fresh = warm.is_none();
     let (hand, helper, image, build) = match warm {
         Some(attached) => {
-            let image = build_image(place, shared).await?;
+            let (image, ()) = tokio::try_join!(build_image(place, shared), note_uses(place, shared))?;
             let build = build_container(place, &image, Vec::new()).await?;
             (attached, None, image, build)
         }
@@ -176,6 +176,19 @@ async fn joined(
         root: image.root,
     };
     Ok((ready, Vec::new(), fresh))
+}
+
+/// The caches of a helper that waited are in use again.
+async fn note_uses(place: &Place, shared: &Shared) -> Result<(), DockerError> {
+    let image = shared.helper_images.obtain(&place.engine, &place.own_binary).await?;
+    let volumes = place.containers.volumes.iter().filter_map(|volume| match volume {
+        Volume::Reusable { name, .. } => Some(name),
+        Volume::Bind(_) | Volume::Temporary { .. } => None,
+    });
+    for name in volumes.chain([&image]) {
+        place.uses.note(name, &place.owner.job, std::future::ready(())).await?;
+    }
+    Ok(())
 }
 
 /// A helper for the job: one that waits, if the job may share. The ticket then has its name. Returns what the job's helper

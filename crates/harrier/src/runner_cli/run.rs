@@ -75,10 +75,7 @@ pub fn options(source: Source, config: &Path, user: Option<String>) -> Result<Ho
     Ok(HostOptions {
         source,
         program: identity::program(),
-        executors: vec![
-            Arc::new(ShellExecutor::new(user)) as Arc<dyn Executor>,
-            Arc::new(docker().keeping_helpers()),
-        ],
+        executors: vec![Arc::new(ShellExecutor::new(user)) as Arc<dyn Executor>, Arc::new(docker())],
         own_binary: std::env::current_exe().map_err(CliError::Start)?,
         boot_id: harrier_process::boot_id(),
         state_dir: state_dir(config, given(std::env::var_os("HARRIER_STATE_DIR").map(PathBuf::from))),
@@ -88,12 +85,18 @@ pub fn options(source: Source, config: &Path, user: Option<String>) -> Result<Ho
     })
 }
 
-/// `HARRIER_TRUST_PRESENT_IMAGES` is for machines where every job may use every image that is there.
+/// `HARRIER_TRUST_PRESENT_IMAGES` is for machines where every job may use every image that is there,
+/// `HARRIER_KEEP_HELPERS=false` for those where no container may outlive its job.
 fn docker() -> DockerExecutor {
-    let trusts =
-        std::env::var("HARRIER_TRUST_PRESENT_IMAGES").is_ok_and(|text| parse_bool(&text) == Ok(true));
-    let docker = DockerExecutor::new().with_cache_budget(crate::cache_budget());
-    if trusts { docker.trusting_present_images() } else { docker }
+    let says = |name: &str, what: bool| std::env::var(name).is_ok_and(|text| parse_bool(&text) == Ok(what));
+    let mut docker = DockerExecutor::new().with_cache_budget(crate::cache_budget());
+    if says("HARRIER_TRUST_PRESENT_IMAGES", true) {
+        docker = docker.trusting_present_images();
+    }
+    if !says("HARRIER_KEEP_HELPERS", false) {
+        docker = docker.keeping_helpers();
+    }
+    docker
 }
 
 /// Runs the host to its end. Jobs left behind are an error, so that a service manager sees it.
