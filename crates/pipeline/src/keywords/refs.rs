@@ -43,11 +43,12 @@ pub(crate) fn refs(c: &mut Check<'_>, path: &Path<'_>, node: NodeId) -> Option<R
             if let Some(list) = tree.given(node, "variables") {
                 let texts = c.texts_as(path, list, "variables should be an array of strings")?;
                 let mut parsed = Vec::with_capacity(texts.len());
-                for text in &texts {
+                let items = tree.seq(list).unwrap_or_default();
+                for (text, item) in texts.iter().zip(items) {
                     match Expression::parse(text) {
                         Ok(expression) => parsed.push(expression),
                         Err(error) => {
-                            c.fail(path, list, "variables invalid expression syntax").suggestion =
+                            c.fail(path, *item, "variables invalid expression syntax").suggestion =
                                 Some(format!("{text}: character {}: {}", error.at + 1, error.why));
                         }
                     }
@@ -71,12 +72,13 @@ pub(crate) fn refs(c: &mut Check<'_>, path: &Path<'_>, node: NodeId) -> Option<R
 
 fn read_refs(c: &mut Check<'_>, path: &Path<'_>, node: NodeId) -> Option<Vec<String>> {
     let texts = c.texts_as(path, node, "config should be an array of strings or regular expressions")?;
-    for text in &texts {
+    let items = c.tree.seq(node).unwrap_or_default();
+    for (text, item) in texts.iter().zip(items) {
         let pattern = text.rsplit_once('@').map_or(text.as_str(), |(pattern, _)| pattern);
         let literal = Re2::literal(pattern).or_else(|| Re2::literal(text));
         let valid = literal.is_some_and(|(regex, flags)| Re2::new(regex, flags).is_ok());
         if text.starts_with('/') && !valid {
-            c.config(path, node, "should be an array of strings or regular expressions").suggestion =
+            c.config(path, *item, "should be an array of strings or regular expressions").suggestion =
                 Some(format!("`{text}` is not a valid regular expression"));
             return None;
         }

@@ -59,15 +59,16 @@ fn read(c: &mut Check<'_>, path: &Path<'_>, node: NodeId, keys: &[&str]) -> Opti
 
 fn detailed(c: &mut Check<'_>, path: &Path<'_>, node: NodeId, keys: &[&str], variable: &mut YamlVariable) {
     let tree = c.tree;
-    let unknown: Vec<String> = tree
+    let unknown: Vec<NodeId> = tree
         .map(node)
         .unwrap_or_default()
         .iter()
-        .filter(|entry| !tree.text(entry.key).is_some_and(|key| keys.contains(&key)))
-        .map(|entry| tree.show(entry.key))
+        .map(|entry| entry.key)
+        .filter(|key| !tree.text(*key).is_some_and(|key| keys.contains(&key)))
         .collect();
-    if !unknown.is_empty() {
-        c.config(path, node, format_args!("uses invalid data keys: {}", unknown.join(", "))).suggestion =
+    if let Some(first) = unknown.first() {
+        let names: Vec<String> = unknown.iter().map(|key| tree.show(*key)).collect();
+        c.config(path, *first, format_args!("uses invalid data keys: {}", names.join(", "))).suggestion =
             Some(format!("allowed here: {}", keys.join(", ")));
         return;
     }
