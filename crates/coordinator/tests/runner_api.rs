@@ -1,0 +1,352 @@
+//! The runner API over HTTP, call by call as `runner-api.md` has them.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use flate2::write::GzEncoder;
+use harrier_database::{Registers, TokenKind};
+use harrier_pipeline::Status;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::time::Duration;
+use support::{PATIENCE, Server, header, info, job_status, request};
+
+const ONE: &str = "build:\n  script: [make]\n  variables: {WHO: $CI_PROJECT_NAME}\n  coverage: '/TOTAL (\\d+)%/'\n  cache: \
+                   {key: {files: [lock]}, paths: [c]}\n";
+
+fn packed(text: &str) -> Vec<u8> {
+    let mut out = GzEncoder::new(Vec::new(), flate2::Compression::default());
+    out.write_all(text.as_bytes()).unwrap();
+    out.finish().unwrap()
+}
+
+#[tokio::test]
+async fn runners_register_verify_and_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let token = server.app.store.reset_registration_token(Registers::Instance, 0).await.unwrap();
+
+    let body =
+        json!({"token": "wrong", "info": info(), "run_untagged": true, "locked": true, "paused": false});
+    assert_eq!(server.post("/runners", body).await.status(), StatusCode::FORBIDDEN);
+    let missing = server.post("/runners", json!({})).await;
+    assert_eq!(missing.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(missing.json::<Value>().await.unwrap(), json!({"error": "token is missing"}));
+    let body = json!({"token": token.expose(), "run_untagged": false, "locked": true, "paused": false});
+    let refused = server.post("/runners", body).await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    assert!(refused.json::<Value>().await.unwrap()["message"]["tags_list"][0].is_string());
+
+    let body = json!({"token": token.expose(), "description": "one", "tag_list": "a, b,a", "run_untagged": false,
+        "locked": true, "access_level": "ref_protected", "maximum_timeout": 90, "paused": false, "info": info()});
+    let made = server.post("/runners", body).await;
+    assert_eq!(made.status(), StatusCode::CREATED);
+    assert!(header(&made, "content-type").starts_with("application/json"));
+    let made: Value = made.json().await.unwrap();
+    assert_eq!(made["token_expires_at"], Value::Null);
+    let runner = server.app.store.runner(made["id"].as_i64().unwrap()).await.unwrap();
+    assert_eq!(runner.offer.tags, ["a", "b"]);
+    assert!(runner.offer.protected_only && !runner.offer.run_untagged && runner.legacy);
+    assert_eq!(runner.maximum_timeout, Some(90));
+    let own = made["token"].as_str().unwrap();
+    assert!(!own.starts_with("glrt-"));
+
+    let verified =
+        server.post("/runners/verify", json!({"token": own, "system_id": "s_1", "info": info()})).await;
+    assert_eq!(verified.status(), StatusCode::OK);
+    assert_eq!(verified.json::<Value>().await.unwrap()["id"], made["id"]);
+    let managers = server.app.store.managers(Some(runner.id)).await.unwrap();
+    assert_eq!((managers[0].system_id.as_str(), managers[0].info.version.as_str()), ("s_1", "19.4.0"));
+    assert!(managers[0].info.features.cancel_gracefully);
+    assert_eq!(server.post("/runners/verify", json!({"token": "x"})).await.status(), StatusCode::FORBIDDEN);
+
+    let managers = |system: Value| {
+        let body = json!({"token": own, "system_id": system});
+        server.call(Method::DELETE, "/runners/managers").json(&body).send()
+    };
+    assert_eq!(managers(Value::Null).await.unwrap().status(), StatusCode::BAD_REQUEST);
+    assert_eq!(managers(json!("s_2")).await.unwrap().status(), StatusCode::NOT_FOUND);
+    assert_eq!(managers(json!("s_1")).await.unwrap().status(), StatusCode::NO_CONTENT);
+
+    let reset = server.post("/runners/reset_authentication_token", json!({"token": own})).await;
+    assert_eq!(reset.status(), StatusCode::CREATED);
+    let reset: Value = reset.json().await.unwrap();
+    let new = reset["token"].as_str().unwrap();
+    assert_eq!(server.post("/runners/verify", json!({"token": own})).await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(server.post("/runners/verify", json!({"token": new})).await.status(), StatusCode::OK);
+    let go = || server.call(Method::DELETE, "/runners").json(&json!({"token": new})).send();
+    assert_eq!(go().await.unwrap().status(), StatusCode::NO_CONTENT);
+    assert_eq!(go().await.unwrap().status(), StatusCode::FORBIDDEN);
+    let discovery = server.call(Method::GET, "/runners/router/discovery").send().await.unwrap();
+    assert_eq!(discovery.status(), StatusCode::NOT_IMPLEMENTED);
+}
+
+#[tokio::test]
+async fn a_job_from_request_to_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let runner = server.runner(&[]).await;
+    assert_eq!(server.ask(&TokenKind::Runner.make().unwrap()).await.status(), StatusCode::FORBIDDEN);
+    let nothing = server.ask(&runner).await;
+    assert_eq!(nothing.status(), StatusCode::NO_CONTENT);
+    assert!(!header(&nothing, "x-gitlab-last-update").is_empty());
+
+    let (project, sha) = server.project("birds/kestrel", &[(".gitlab-ci.yml", ONE), ("lock", "1")]).await;
+    let made = server.pipeline(&project, &sha).await;
+    let answer = server.ask(&runner).await;
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    assert!(header(&answer, "content-type").starts_with("application/json"));
+    let payload: Value = answer.json().await.unwrap();
+    let job = support::Taken {
+        id: payload["id"].as_i64().unwrap(),
+        token: payload["token"].as_str().unwrap().to_owned(),
+        payload,
+    };
+    assert_eq!(server.ask(&runner).await.status(), StatusCode::NO_CONTENT, "it is kept for who has it");
+    let git = &job.payload["git_info"];
+    assert_eq!(git["sha"], json!(sha));
+    assert_eq!(
+        git["refspecs"],
+        json!([
+            format!("+refs/pipelines/{0}:refs/pipelines/{0}", made.id),
+            "+refs/heads/main:refs/remotes/origin/main"
+        ])
+    );
+    let repo_url = format!("{}/birds/kestrel.git", server.url)
+        .replace("http://", &format!("http://gitlab-ci-token:{}@", job.token));
+    assert_eq!(git["repo_url"], json!(repo_url));
+    assert_eq!(git["protected"], json!(true));
+    assert_eq!(job.payload["runner_info"]["timeout"], json!(600));
+    assert_eq!(job.payload["job_info"]["project_jobs_running_on_instance_runners_count"], json!("0"));
+    assert_eq!(job.variable("CI_PROJECT_PATH").as_deref(), Some("birds/kestrel"));
+    assert_eq!(job.variable("WHO").as_deref(), Some("kestrel"));
+    assert_eq!(job.variable("CI_COMMIT_TITLE").as_deref(), Some("A commit"));
+    assert_eq!(job.variable("CI_PIPELINE_ID"), Some(made.id.to_string()));
+    assert_eq!(job.variable("CI_PIPELINE_IID").as_deref(), Some("1"));
+    let masked = job.payload["variables"].as_array().unwrap().iter().find(|v| v["key"] == "CI_JOB_TOKEN");
+    assert_eq!(masked.unwrap()["masked"], json!(true));
+    let key = job.payload["cache"][0]["key"].as_str().unwrap();
+    assert!(key.starts_with("0_lock-") && key.ends_with("-protected"), "{key}");
+
+    // Before it is accepted there is nothing to end; afterwards it runs.
+    assert_eq!(server.put(&job, json!({"state": "success"})).await.status(), StatusCode::BAD_REQUEST);
+    let kept = server.put(&job, json!({"state": "pending"})).await;
+    assert_eq!((kept.status(), job_status(&kept)), (StatusCode::OK, "pending".into()));
+    let accepted = server.put(&job, json!({"state": "running", "output": {}})).await;
+    assert_eq!((accepted.status(), job_status(&accepted)), (StatusCode::OK, "running".into()));
+
+    let first = server.patch(&job, 0, b"hello ").await;
+    assert_eq!((first.status(), header(&first, "range")), (StatusCode::ACCEPTED, "0-6".into()));
+    assert_eq!(job_status(&first), "running");
+    assert!(header(&first, "x-gitlab-trace-update-interval").parse::<u64>().unwrap() > 3);
+    let again = server.patch(&job, 0, b"hello world").await;
+    assert_eq!((again.status(), header(&again, "range")), (StatusCode::RANGE_NOT_SATISFIABLE, "0-6".into()));
+    let watching = server.app.watch_trace(job.id);
+    let rest = server.patch(&job, 6, b"world\nTOTAL 87%\n").await;
+    assert_eq!((rest.status(), header(&rest, "range")), (StatusCode::ACCEPTED, "0-22".into()));
+    assert_eq!(header(&rest, "x-gitlab-trace-update-interval"), "1");
+    drop(watching);
+    let bare = server.call(Method::PATCH, &format!("/jobs/{}/trace", job.id));
+    let bare = bare.header("JOB-TOKEN", &job.token).body("x").send().await.unwrap();
+    assert_eq!(bare.status(), StatusCode::BAD_REQUEST);
+
+    let touched = server.put(&job, json!({"state": "running", "output": {"bytesize": 22}})).await;
+    assert_eq!((touched.status(), job_status(&touched)), (StatusCode::OK, "running".into()));
+    let output = json!({"checksum": "crc32:00000000", "bytesize": 22});
+    let ended = server
+        .put(&job, json!({"state": "failed", "failure_reason": "odd", "exit_code": 137, "output": output}))
+        .await;
+    assert_eq!((ended.status(), job_status(&ended)), (StatusCode::OK, "failed".into()));
+    let view = server.app.store.job(job.id).await.unwrap();
+    assert_eq!(view.failure_reason.as_deref(), Some("unknown_failure"));
+    assert_eq!(
+        (view.exit_code, view.trace_size, view.coverage.as_deref()),
+        (Some(137), Some(22), Some("87.00"))
+    );
+    assert_eq!(std::fs::read(server.app.data.trace(job.id)).unwrap(), b"hello world\nTOTAL 87%\n");
+    server.wait(made.id, Status::Failed).await;
+
+    // Its token is good no longer, and says why.
+    for answer in [
+        server.patch(&job, 22, b"more").await,
+        server.put(&job, json!({"state": "running"})).await,
+        server.upload(&job, "", "a.zip", b"x").await,
+    ] {
+        assert_eq!((answer.status(), job_status(&answer)), (StatusCode::FORBIDDEN, "failed".into()));
+    }
+    let stranger = support::Taken { id: job.id, token: "glcbt-x".into(), payload: Value::Null };
+    let refused = server.put(&stranger, json!({"state": "running"})).await;
+    assert_eq!((refused.status(), job_status(&refused)), (StatusCode::FORBIDDEN, String::new()));
+    let no_such = support::Taken { id: job.id + 1, token: job.token.clone(), payload: Value::Null };
+    assert_eq!(server.put(&no_such, json!({"state": "running"})).await.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn requests_are_held_until_a_job_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let (project, sha) = server.project("g/p", &[(".gitlab-ci.yml", "a: {script: x, tags: [t]}")]).await;
+    let (other, fits) = (server.runner(&["u"]).await, server.runner(&["t"]).await);
+    let version = header(&server.ask(&fits).await, "x-gitlab-last-update");
+    server.ask(&other).await;
+    let wait = |runner| server.post("/jobs/request", request(runner, &version));
+    let push = async {
+        // Both wait by now, or come to find the job; either way only one gets it.
+        server.pipeline(&project, &sha).await;
+    };
+    let (answer, ()) =
+        tokio::time::timeout(PATIENCE, async { tokio::join!(wait(&fits), push) }).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    let short =
+        Server::start_with(&dir.path().join("other"), |s| s.long_poll = Duration::from_millis(50)).await;
+    let runner = short.runner(&[]).await;
+    assert_eq!(
+        short.post("/jobs/request", request(&runner, &version)).await.status(),
+        StatusCode::NO_CONTENT
+    );
+}
+
+#[tokio::test]
+async fn a_cancelled_job_stops_gracefully() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let (project, sha) = server.project("g/p", &[(".gitlab-ci.yml", ONE)]).await;
+    let made = server.pipeline(&project, &sha).await;
+    let runner = server.runner(&[]).await;
+    let job = server.take(&runner).await;
+    server.app.store.cancel_pipeline(made.id, false, server.app.now()).await.unwrap();
+    let part = server.patch(&job, 0, b"stopping").await;
+    assert_eq!((part.status(), job_status(&part)), (StatusCode::ACCEPTED, "canceling".into()));
+    assert_eq!(
+        server.upload(&job, "artifact_type=archive", "a.zip", b"zip").await.status(),
+        StatusCode::CREATED
+    );
+    let ended = server.put(&job, json!({"state": "failed", "failure_reason": "unknown_failure"})).await;
+    assert_eq!((ended.status(), job_status(&ended)), (StatusCode::OK, "canceled".into()));
+    server.wait(made.id, Status::Canceled).await;
+}
+
+const CHAIN: &str = "stages: [one, two]\nmaker:\n  stage: one\n  script: x\n  artifacts: {paths: [out], reports: {dotenv: \
+                     vars, junit: j.xml}}\nuser: {stage: two, script: x}\n";
+
+#[tokio::test]
+async fn artifacts_come_in_and_go_to_who_depends() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), |settings| settings.max_artifact = 1000).await;
+    let (project, sha) = server.project("g/p", &[(".gitlab-ci.yml", CHAIN)]).await;
+    let made = server.pipeline(&project, &sha).await;
+    let runner = server.runner(&[]).await;
+    let maker = server.take(&runner).await;
+    let query = "artifact_format=zip&artifact_type=archive&expire_in=1+week";
+    let up = |query: &'static str, name: &'static str, bytes: Vec<u8>| {
+        let (server, maker) = (&server, &maker);
+        async move { server.upload(maker, query, name, &bytes).await }
+    };
+    assert_eq!(up(query, "big.zip", vec![1; 1001]).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let stored = up(query, "../out.zip", b"archive".to_vec()).await;
+    assert_eq!((stored.status(), stored.text().await.unwrap()), (StatusCode::CREATED, "201".into()));
+    assert_eq!(up(query, "out.zip", b"archive".to_vec()).await.status(), StatusCode::CREATED);
+    assert_eq!(up(query, "out.zip", b"another".to_vec()).await.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(up("artifact_type=../x", "x", vec![1]).await.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(up("artifact_type=dotenv", "v.gz", packed("no line")).await.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(
+        up("artifact_type=dotenv", "v.gz", packed("COLOUR=red\n")).await.status(),
+        StatusCode::CREATED
+    );
+    let junit =
+        "<testsuite name='s'><testcase name='a'/><testcase name='b'><failure/></testcase></testsuite>";
+    let stored = up("artifact_type=junit&artifact_format=gzip", "j.xml.gz", packed(junit)).await;
+    assert_eq!(stored.status(), StatusCode::CREATED);
+    let kept = server.app.store.artifact(maker.id, "archive").await.unwrap().unwrap();
+    assert_eq!((kept.filename.as_str(), kept.size), ("out.zip", 7));
+    let week = 7 * 24 * 3600 * 1000;
+    assert_eq!(kept.expires_at.unwrap() - kept.created_at, week);
+    let reports = server.app.store.test_reports(made.id).await.unwrap();
+    assert_eq!((reports[0].1.total, reports[0].1.failed), (2, 1));
+    assert_eq!(server.put(&maker, json!({"state": "success"})).await.status(), StatusCode::OK);
+
+    let user = server.take(&runner).await;
+    assert_eq!(user.variable("COLOUR").as_deref(), Some("red"));
+    let dependency = &user.payload["dependencies"][0];
+    assert_eq!(dependency["artifacts_file"], json!({"filename": "out.zip", "size": 7}));
+    assert_eq!(dependency["token"], json!(user.token));
+    let down = |id: i64, token: &str| {
+        let call = server.call(Method::GET, &format!("/jobs/{id}/artifacts?direct_download=true"));
+        call.header("JOB-TOKEN", token.to_owned()).send()
+    };
+    let got = down(maker.id, &user.token).await.unwrap();
+    assert_eq!(got.status(), StatusCode::OK);
+    assert_eq!(header(&got, "content-type"), "application/octet-stream");
+    assert_eq!(got.bytes().await.unwrap().as_ref(), b"archive");
+    assert_eq!(down(user.id, &user.token).await.unwrap().status(), StatusCode::NOT_FOUND);
+    assert_eq!(down(maker.id, &maker.token).await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    let (other, sha) = server.project("g/other", &[(".gitlab-ci.yml", ONE)]).await;
+    server.pipeline(&other, &sha).await;
+    let stranger = server.take(&runner).await;
+    assert_eq!(down(maker.id, &stranger.token).await.unwrap().status(), StatusCode::NOT_FOUND);
+    let names: Vec<String> = std::fs::read_dir(server.app.data.artifacts(maker.id))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(names.len(), 3, "nothing is left of what was refused: {names:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let text = "a: {script: x}\nb: {script: x}\n";
+    let (project, sha) = server.project("g/p", &[(".gitlab-ci.yml", text)]).await;
+    let made = server.pipeline(&project, &sha).await;
+    let runner = server.runner(&[]).await;
+    let running = server.take(&runner).await;
+    server.patch(&running, 0, b"before ").await;
+    let payload: Value = server.ask(&runner).await.json().await.unwrap();
+    let reserved = support::Taken {
+        id: payload["id"].as_i64().unwrap(),
+        token: payload["token"].as_str().unwrap().to_owned(),
+        payload,
+    };
+    drop(server);
+    let server = Server::start(dir.path()).await;
+    let part = server.patch(&running, 0, b"before after").await;
+    assert_eq!((part.status(), header(&part, "range")), (StatusCode::RANGE_NOT_SATISFIABLE, "0-7".into()));
+    assert_eq!(server.patch(&running, 7, b"after").await.status(), StatusCode::ACCEPTED);
+    for job in [&running, &reserved] {
+        assert_eq!(server.put(job, json!({"state": "running"})).await.status(), StatusCode::OK);
+        assert_eq!(server.put(job, json!({"state": "success"})).await.status(), StatusCode::OK);
+    }
+    server.wait(made.id, Status::Success).await;
+}
+
+#[tokio::test]
+async fn what_makes_no_pipeline_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let (project, sha) = server.project("g/p", &[(".gitlab-ci.yml", "a: {script: 1, needs: [b]}\n")]).await;
+    let made = server.pipeline(&project, &sha).await;
+    assert_eq!(made.status, Status::Failed);
+    assert!(
+        made.messages.iter().any(|m| m.error && m.shown.contains(".gitlab-ci.yml")),
+        "{:?}",
+        made.messages
+    );
+    assert_eq!(server.states(made.id).await, "");
+    for (path, file, text) in [
+        ("g/none", "README", "x"),
+        ("g/never", ".gitlab-ci.yml", "workflow: {rules: [{when: never}]}\na: {script: x}\n"),
+        ("g/rules", ".gitlab-ci.yml", "a: {script: x, rules: [{if: $NO}]}\n"),
+    ] {
+        let (project, sha) = server.project(path, &[(file, text)]).await;
+        let start = harrier_coordinator::Start {
+            source: "push".into(),
+            git_ref: "main".into(),
+            sha,
+            ..Default::default()
+        };
+        let made = server.app.make_pipeline(&project, start).await.unwrap();
+        assert!(matches!(made, harrier_coordinator::Made::None(_)), "{path}");
+    }
+}
