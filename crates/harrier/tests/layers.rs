@@ -20,6 +20,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("harrier-store", Layer::Deeds),
     ("harrier-client", Layer::Deeds),
     ("harrier-helper", Layer::Deeds),
+    ("harrier-includes", Layer::Deeds),
     ("harrier-database", Layer::Deeds),
     ("harrier-engine", Layer::Jobs),
     ("harrier-shell", Layer::Executors),
