@@ -77,26 +77,44 @@ impl Clone {
         if self.has(&sha, cache, until)? { Ok(Some(sha)) } else { Ok(None) }
     }
 
-    /// A file of a commit that is here.
-    pub fn file(&self, sha: &str, path: &str, cache: &CacheDir, until: Instant) -> Result<String, FetchError> {
+    /// A file of a commit.
+    pub fn file(
+        &self,
+        sha: &str,
+        path: &str,
+        cache: &CacheDir,
+        until: Instant,
+    ) -> Result<String, FetchError> {
         let object = format!("{sha}:{path}");
-        let dir = self.dir(cache)?;
-        let call = Call {
-            dir: &dir,
-            url: Some(&self.url),
-            args: &["cat-file", "blob", &object],
-            time: left(until)?,
-            most: MAX_FILE,
-        };
-        text_of(call.run()?)
+        text_of(self.read(sha, &["cat-file", "blob", &object], MAX_FILE, cache, until)?)
     }
 
-    /// The files of a commit that is here, sorted.
+    /// The files of a commit, sorted.
     pub fn files(&self, sha: &str, cache: &CacheDir, until: Instant) -> Result<Vec<String>, FetchError> {
-        let dir = self.dir(cache)?;
         let args = &["ls-tree", "-r", "-z", "--name-only", sha];
-        let call = Call { dir: &dir, url: Some(&self.url), args, time: left(until)?, most: MAX_LIST };
-        Ok(names(&call.run()?))
+        Ok(names(&self.read(sha, args, MAX_LIST, cache, until)?))
+    }
+
+    /// An answer out of a commit, which is fetched if it is not here.
+    fn read(
+        &self,
+        sha: &str,
+        args: &[&str],
+        most: u64,
+        cache: &CacheDir,
+        until: Instant,
+    ) -> Result<Vec<u8>, FetchError> {
+        let dir = self.dir(cache)?;
+        let call = || -> Result<Vec<u8>, FetchError> {
+            Ok(Call { dir: &dir, url: Some(&self.url), args, time: left(until)?, most }.run()?)
+        };
+        match call() {
+            Err(FetchError::NotFound | FetchError::Failed(_)) if !self.has(sha, cache, until)? => {
+                self.fetch(sha, cache, until)?;
+                call()
+            }
+            answer => answer,
+        }
     }
 
     /// Commits by the names of their refs.
@@ -107,7 +125,8 @@ impl Clone {
         let dir = self.dir(cache)?;
         let args = &["ls-remote", "--quiet", REMOTE];
         let call = Call { dir: &dir, url: Some(&self.url), args, time: left(until)?, most: MAX_LIST };
-        let said = String::from_utf8_lossy(&call.run()?).into_owned();
+        let said = call.run()?;
+        let said = String::from_utf8_lossy(&said);
         let mut refs = HashMap::new();
         for line in said.lines() {
             let Some((sha, name)) = line.split_once('\t') else { continue };

@@ -60,6 +60,10 @@ impl Call<'_> {
         command.env("GIT_TERMINAL_PROMPT", "0").env("GCM_INTERACTIVE", "never");
         command.env("SSH_ASKPASS_REQUIRE", "never").env_remove("GIT_ASKPASS").env_remove("SSH_ASKPASS");
         command.args(["-c", "core.askPass=", "-c", "core.quotePath=false", "-c", "gc.auto=0"]);
+        if self.url.is_none() {
+            // A question about what is here must not become a fetch.
+            command.env("GIT_NO_LAZY_FETCH", "1");
+        }
         if let Some(url) = self.url {
             command.env("GIT_CONFIG_COUNT", "1");
             command.env("GIT_CONFIG_KEY_0", format!("remote.{REMOTE}.url")).env("GIT_CONFIG_VALUE_0", url);
@@ -74,7 +78,8 @@ impl Call<'_> {
             let mut child = command.spawn().map_err(GitError::Start)?;
             let (out, err) = (child.stdout.take(), child.stderr.take());
             let read = |pipe, most| async move { read(pipe, most).await.map_err(GitError::Start) };
-            let (out, err) = tokio::join!(read(out.map(Pipe::Out), most + 1), read(err.map(Pipe::Err), 64 << 10));
+            let (out, err) =
+                tokio::join!(read(out.map(Pipe::Out), most + 1), read(err.map(Pipe::Err), 64 << 10));
             let (out, err) = (out?, err?);
             if out.len() as u64 > most {
                 return Err(GitError::TooBig(most));
@@ -106,7 +111,8 @@ async fn ssh(dir: &Path) -> String {
     if let Ok(command) = std::env::var("GIT_SSH_COMMAND") {
         return command;
     }
-    let asked = Command::new("git").current_dir(dir).args(["config", "--get", "core.sshCommand"]).output().await;
+    let asked =
+        Command::new("git").current_dir(dir).args(["config", "--get", "core.sshCommand"]).output().await;
     let configured = asked.ok().filter(|output| output.status.success());
     let configured = configured.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     configured.filter(|command| !command.is_empty()).unwrap_or_else(|| "ssh".into())
@@ -124,7 +130,8 @@ fn is_ssh(url: &str) -> bool {
 fn failure(said: &str, url: Option<&str>) -> GitError {
     let mut said = said.trim().to_owned();
     if let Some((_, rest)) = url.and_then(|url| url.split_once("://"))
-        && let Some((login, _)) = rest.split_once('/').map_or(rest, |(authority, _)| authority).rsplit_once('@')
+        && let Some((login, _)) =
+            rest.split_once('/').map_or(rest, |(authority, _)| authority).rsplit_once('@')
         && login.contains(':')
     {
         said = said.replace(login, "***");
@@ -134,6 +141,7 @@ fn failure(said: &str, url: Option<&str>) -> GitError {
         "does not appear to be a git repository",
         "could not be found",
         "does not exist",
+        "exists on disk, but not in",
         "not a git repository",
     ];
     if none.iter().any(|words| said.contains(words)) && !said.contains("Could not resolve") {
@@ -170,9 +178,13 @@ mod tests {
     #[test]
     fn complaints_hide_the_log_in() {
         let url = Some("https://me:s3cr3t@h/g/p.git");
-        let said = failure("fatal: unable to access 'https://me:s3cr3t@h/g/p.git/': Broken pipe", url).to_string();
+        let said =
+            failure("fatal: unable to access 'https://me:s3cr3t@h/g/p.git/': Broken pipe", url).to_string();
         assert!(said.contains("https://***@h/g/p.git") && !said.contains("s3cr3t"), "{said}");
-        assert!(matches!(failure("fatal: repository 'https://h/g/p.git/' not found", url), GitError::NotFound));
+        assert!(matches!(
+            failure("fatal: repository 'https://h/g/p.git/' not found", url),
+            GitError::NotFound
+        ));
         let said = failure("fatal: could not read Username for 'https://h': terminal prompts disabled", url);
         assert!(said.to_string().contains("credential helper"));
     }

@@ -4,7 +4,7 @@
 use crate::address::AddressPolicy;
 use crate::clone::hex;
 use crate::waiting::wait;
-use crate::{OUT_OF_TIME, left, private_dir};
+use crate::{OUT_OF_TIME, left, read_if_younger, write_whole};
 use harrier_pipeline::FetchError;
 use reqwest::header::LOCATION;
 use reqwest::{StatusCode, Url};
@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// Bytes of one answer; a configuration has at most 2 MiB.
 const MAX_BYTES: usize = 4 << 20;
@@ -103,11 +103,7 @@ impl Remotes {
             return Ok(bytes.clone());
         }
         let file = keep.and(self.cache.as_ref()).map(|cache| cache.join(hex(url.as_bytes())));
-        let kept = file.as_ref().and_then(|file| {
-            let written = file.metadata().ok()?.modified().ok()?;
-            let age = SystemTime::now().duration_since(written).unwrap_or_default();
-            if keep.is_some_and(|keep| age < keep) { std::fs::read(file).ok() } else { None }
-        });
+        let kept = file.as_ref().and_then(|file| read_if_younger(file, keep.unwrap_or_default()));
         let bytes = match kept {
             Some(bytes) => bytes,
             None => {
@@ -115,7 +111,7 @@ impl Remotes {
                 let fetched = self.fetch(url, time)?;
                 if let (Some(file), Some(cache)) = (&file, &self.cache) {
                     // A copy that cannot be kept is only slower.
-                    let _ = keep_copy(cache, file, &fetched);
+                    let _ = write_whole(cache, file, &fetched);
                 }
                 fetched
             }
@@ -133,17 +129,10 @@ impl Remotes {
             }
         };
         let work = follow(url, &self.policy, tls);
-        let answer = wait(async { tokio::time::timeout(time, work).await.unwrap_or(Err(HttpError::TooLong)) });
+        let answer =
+            wait(async { tokio::time::timeout(time, work).await.unwrap_or(Err(HttpError::TooLong)) });
         answer.map_err(|why| HttpError::Machine(format!("no task can be started: {why}")))?
     }
-}
-
-fn keep_copy(cache: &std::path::Path, file: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
-    private_dir(cache)?;
-    let new = tempfile::NamedTempFile::new_in(cache)?;
-    std::fs::write(new.path(), bytes)?;
-    new.persist(file)?;
-    Ok(())
 }
 
 /// The system's roots, built-in ones where there are none.
@@ -187,12 +176,18 @@ async fn follow(url: &str, policy: &AddressPolicy, tls: ClientConfig) -> Result<
 }
 
 /// Asks one address, without following anything.
-async fn connect(url: &Url, policy: &AddressPolicy, tls: ClientConfig) -> Result<reqwest::Response, HttpError> {
+async fn connect(
+    url: &Url,
+    policy: &AddressPolicy,
+    tls: ClientConfig,
+) -> Result<reqwest::Response, HttpError> {
     let no_address = || HttpError::NoAddress(url.host_str().unwrap_or_default().to_owned());
     if !matches!(url.scheme(), "http" | "https") {
         return Err(no_address());
     }
-    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return Err(no_address()) };
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+        return Err(no_address());
+    };
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let addresses: Vec<SocketAddr> = match bare.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],

@@ -157,6 +157,26 @@ impl CacheDir {
     }
 }
 
+/// A file's bytes, if it was written so recently.
+pub(crate) fn read_if_younger(file: &std::path::Path, age: Duration) -> Option<Vec<u8>> {
+    let written = file.metadata().ok()?.modified().ok()?;
+    let since = std::time::SystemTime::now().duration_since(written).unwrap_or_default();
+    if since < age { std::fs::read(file).ok() } else { None }
+}
+
+/// Writes a file of mode 0600 in one step.
+pub(crate) fn write_whole(
+    dir: &std::path::Path,
+    file: &std::path::Path,
+    bytes: &[u8],
+) -> std::io::Result<()> {
+    private_dir(dir)?;
+    let new = tempfile::NamedTempFile::new_in(dir)?;
+    std::fs::write(new.path(), bytes)?;
+    new.persist(file)?;
+    Ok(())
+}
+
 /// Makes a directory of mode 0700 with all above it.
 pub(crate) fn private_dir(path: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
@@ -172,7 +192,8 @@ pub(crate) fn left(until: Instant) -> Result<Duration, FetchError> {
     Ok(left)
 }
 
-pub(crate) const OUT_OF_TIME: &str = "fetching the included files takes too long; the time for all of them is over";
+pub(crate) const OUT_OF_TIME: &str =
+    "fetching the included files takes too long; the time for all of them is over";
 
 impl From<GitError> for FetchError {
     fn from(error: GitError) -> Self {

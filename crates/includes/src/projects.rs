@@ -49,7 +49,9 @@ impl Base {
                 Ok(Self::Server(format!("{}/", text.trim_end_matches('/'))))
             }
             _ => match text.split_once(':') {
-                Some((host, "")) if !host.contains('/') && !host.is_empty() => Ok(Self::Server(text.to_owned())),
+                Some((host, "")) if !host.contains('/') && !host.is_empty() => {
+                    Ok(Self::Server(text.to_owned()))
+                }
                 Some((host, _)) if !host.contains('/') && host.contains('@') => {
                     Ok(Self::Server(format!("{}/", text.trim_end_matches('/'))))
                 }
@@ -213,7 +215,9 @@ pub(crate) fn plain_file(dir: &Path, path: &str) -> Result<String, FetchError> {
         Err(why)
             if matches!(
                 why.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory | std::io::ErrorKind::IsADirectory
+                std::io::ErrorKind::NotFound
+                    | std::io::ErrorKind::NotADirectory
+                    | std::io::ErrorKind::IsADirectory
             ) =>
         {
             Err(FetchError::NotFound)

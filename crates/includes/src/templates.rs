@@ -56,10 +56,7 @@ impl Templates {
     }
 }
 
-fn first(
-    places: &[String],
-    read: impl Fn(&str) -> Result<String, FetchError>,
-) -> Result<String, FetchError> {
+fn first(places: &[String], read: impl Fn(&str) -> Result<String, FetchError>) -> Result<String, FetchError> {
     let mut last = Err(FetchError::NotFound);
     for place in places {
         last = read(place);

@@ -5,6 +5,7 @@ use crate::conduct::{Conduct, Interrupt, Payloads};
 use crate::events::{Ended, Event, JobName, Started};
 use crate::git::GitError;
 use crate::handing_out::HandingOut;
+use crate::includes::IncludeOptions;
 use crate::kept::kept_jobs;
 use crate::one_job::{self, JobError, Road};
 use crate::predefined::{self, Program};
@@ -17,7 +18,8 @@ use crate::ways::{Executors, PlaceError, Ways};
 use crate::work_tree::WorkTree;
 use harrier_base::Variable;
 use harrier_engine::SweepError;
-use harrier_pipeline::{Compiled, Context, IncludeSource, RunKind, SourceFile};
+use harrier_includes::Includes;
+use harrier_pipeline::{Compiled, Context, GivenInput, IncludeSource, RunKind, SourceFile};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +34,10 @@ pub struct Request {
     pub file: String,
     /// Variables of the run, the highest rank.
     pub variables: Vec<Variable>,
+    /// Values for the inputs of the configuration.
+    pub inputs: Vec<GivenInput>,
+    /// Where included files are.
+    pub includes: IncludeOptions,
 }
 
 /// Nothing can be run.
@@ -194,9 +200,11 @@ pub(crate) fn compile(
         project: Vec::new(),
         pipeline: request.variables.clone(),
         changes: None,
-        inputs: Vec::new(),
+        inputs: request.inputs.clone(),
     };
-    let fetched: &dyn IncludeSource = tree;
+    let heed = |text: &str| tree.heed(text);
+    let fetched = Includes::new(tree, request.includes.settings(facts), &heed);
+    let fetched: &dyn IncludeSource = &fetched;
     let remembered = tree.memory().map(|memory| Remembered { source: fetched, tree, memory });
     let includes = remembered.as_ref().map_or(fetched, |remembered| remembered);
     let knew = tree.mentions_changes();

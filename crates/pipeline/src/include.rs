@@ -14,7 +14,7 @@ use crate::inputs::{self, Given};
 use crate::interpolation::{Access, Budget, Known, interpolate};
 use crate::loader::{Parsed, Unusable, load_file, whole};
 use crate::rules::{self, RuleWhen, RulesOf, Verdict};
-use crate::source::{FetchError, FileId, Home, IncludeSource, ProjectAt, SourceFile};
+use crate::source::{FetchError, FileId, Home, IncludeSource, ProjectAt, SourceFile, is_project};
 use crate::yaml::{Entry, NodeId, Tree, Value, deep_merge};
 use entry::{Kind, Of, RemoteOf};
 use serde_json::Value as Json;
@@ -914,13 +914,6 @@ fn without_login(url: &str) -> String {
 fn is_address(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && !rest.contains(char::is_whitespace))
-}
-
-/// `group/name` in the letters that paths of projects have.
-fn is_project(text: &str) -> bool {
-    let word = |c: char| c.is_alphanumeric() || "_-.".contains(c);
-    let part = |part: &str| !part.starts_with(['-', '.']) && !part.is_empty() && part.chars().all(word);
-    text.contains('/') && text.split('/').all(part)
 }
 
 fn project_of(home: &Home) -> Option<Rc<ProjectAt>> {

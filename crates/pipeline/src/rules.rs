@@ -11,7 +11,7 @@ use crate::glob::Glob;
 use crate::keywords::needs::{NeedSpec, NeedsOf, needs};
 use crate::keywords::variables;
 use crate::pipeline::{MatchedRule, When, YamlVariable};
-use crate::source::{Home, IncludeSource, ProjectAt};
+use crate::source::{Home, IncludeSource, ProjectAt, is_project};
 use crate::yaml::NodeId;
 use std::time::Duration;
 
@@ -389,6 +389,9 @@ fn exists_holds(
     let at = match (&exists.project, home) {
         (Some(project), _) => {
             let project = expand_existing(scope, project);
+            if !is_project(&project) {
+                return Err(format!("`{project}` in rules:exists is not the path of a project"));
+            }
             let name = exists.git_ref.as_ref().map(|name| expand_existing(scope, name));
             let sha = source
                 .commit(&project, name.as_deref())

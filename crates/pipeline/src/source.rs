@@ -151,3 +151,10 @@ pub trait IncludeSource {
 fn unsupported(kind: &str) -> FetchError {
     FetchError::Unsupported(format!("include:{kind} has no source here"))
 }
+
+/// `group/name` in the letters that paths of projects have.
+pub(crate) fn is_project(text: &str) -> bool {
+    let word = |c: char| c.is_alphanumeric() || "_-.".contains(c);
+    let part = |part: &str| !part.starts_with(['-', '.']) && !part.is_empty() && part.chars().all(word);
+    text.contains('/') && text.split('/').all(part)
+}

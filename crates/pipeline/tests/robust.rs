@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use support::{Repository, compiled_with, context};
 
 /// Texts that use everything this version knows.
-const SEEDS: [&str; 4] = [
+const SEEDS: [&str; 5] = [
     "stages: [build, test]\ndefault:\n  image: {name: a, entrypoint: ['']}\n  retry: {max: 2, when: [always]}\nvariables:\n  A: $B\n  \
      C: {value: x, expand: false}\nworkflow:\n  name: n $A\n  rules:\n    - if: '$CI_COMMIT_BRANCH =~ /^ma.*/i && ($A || !$B)'\n.base: &b\n  \
      script:\n    - echo \"a\"\n    - |\n      x\n      y\n  cache: {key: {files: [a, b]}, paths: [p]}\nj:\n  <<: *b\n  extends: .base\n  \
@@ -16,6 +16,11 @@ const SEEDS: [&str; 4] = [
      needs: [{job: l, optional: true, artifacts: false}]\n  environment: {name: r/$CI_X, on_stop: m, url: 'http://x'}\n",
     "l: {script: >-\n  a\n\n  b, timeout: 1h 30 minutes, when: delayed, start_in: 5 min, artifacts: {paths: [a], reports: {junit: x}}}\nonly: {script: x, only: [/a+/, main@g/p], except: {variables: [$A == null]}}\n",
     "---\n? a b\n: {script: 'it''s', allow_failure: {exit_codes: [1, 2]}, coverage: '/\\d+/'}\n\"c\\u00e9\": {script: [\"\\t\"], services: [{name: s, alias: t}]}\n",
+    "spec:\n  component: [name]\n  include: [a.yml]\n  inputs:\n    a: {default: x, options: [x, y]}\n    b: {type: number, default: 1}\n    \
+     c: {type: array, default: [1, {k: v}]}\n    d: {rules: [{if: '$[[ inputs.a ]] == \"x\"', options: [p], default: p}, {default: q}]}\n---\n\"$[[ \
+     inputs.a ]]\":\n  script: ['$[[ inputs.c[1].k | expand_vars | truncate(0, 2) ]]', '$[[ inputs.c ]]']\n  parallel: $[[ inputs.b ]]\ninclude: [{local: \
+     c.yml, inputs: {a: y}}, {project: g/p, file: [x.yml], ref: v}, {component: h/g/p/c@~latest}, {remote: 'https://x/y.yml', integrity: sha256-AAAA, cache: 1 \
+     hour}, {template: T.gitlab-ci.yml}, {artifact: a.yml, job: j}]\n",
 ];
 
 fn check(text: &str) {

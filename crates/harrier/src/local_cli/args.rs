@@ -111,6 +111,18 @@ pub struct ConfigurationArgs {
     /// The configuration, relative to the root of the repository
     #[arg(long, short = 'f', value_name = "FILE", default_value = ".gitlab-ci.yml")]
     pub file: String,
+
+    /// A value for an input that the configuration declares (`spec: inputs:`); may be given several times
+    #[arg(long = "input", value_name = "KEY=VALUE")]
+    pub inputs: Vec<String>,
+
+    /// Where other projects are, for include:project and components: the address of a server, or a directory of projects [default: the server of the repository's remote]
+    #[arg(long, value_name = "URL|DIR")]
+    pub include_base: Option<String>,
+
+    /// Where templates are, for include:template: a directory, or the address of a git repository
+    #[arg(long, value_name = "DIR|URL")]
+    pub template_dir: Option<String>,
 }
 
 /// The executors a local run can use.

@@ -12,8 +12,8 @@ pub use args::{ConfigurationArgs, RunArgs, ShellArgs};
 pub use shell::EXPIRE;
 
 use harrier_local::{
-    Ended, Event, Interrupt, Local, PipelineStatus, PlaceError, PrepareError, Program, Request, RunError,
-    RunWith, Selection, SelectionError, State, VariablesError,
+    Ended, Event, IncludeOptionError, IncludeOptions, Interrupt, Local, PipelineStatus, PlaceError,
+    PrepareError, Program, Request, RunError, RunWith, Selection, SelectionError, State, VariablesError,
 };
 use harrier_pipeline::Compiled;
 use std::ffi::OsString;
@@ -212,7 +212,17 @@ pub fn request(args: &ConfigurationArgs) -> Result<Request, Failed> {
     for name in &args.secrets {
         variables.push(harrier_local::secret(name, std::env::var(name).ok()).map_err(of_variables)?);
     }
-    Ok(Request { from: here()?, file: args.file.clone(), variables })
+    let from = here()?;
+    let of_includes = |error: IncludeOptionError| Failed::Usage(error.to_string());
+    let inputs = args.inputs.iter().map(|text| harrier_local::input(text)).collect::<Result<_, _>>();
+    let includes = IncludeOptions::parse(args.include_base.as_deref(), args.template_dir.as_deref(), &from);
+    Ok(Request {
+        from,
+        file: args.file.clone(),
+        variables,
+        inputs: inputs.map_err(of_includes)?,
+        includes: includes.map_err(of_includes)?,
+    })
 }
 
 fn selection(args: &RunArgs) -> Selection {
