@@ -1,6 +1,7 @@
 //! Answers that say no, in GitLab's form (`runner-api.md` §1.5), and how the store's errors become them. Called by every surface that
 //! speaks JSON.
 
+use crate::make_pipeline::MakeError;
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -89,6 +90,19 @@ impl From<DatabaseError> for Refusal {
             | DatabaseError::Damaged { .. }
             | DatabaseError::Sealed => {
                 tracing::error!(error = %error, "a request failed in the database");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "500 Internal Server Error")
+            }
+        }
+    }
+}
+
+impl From<MakeError> for Refusal {
+    fn from(error: MakeError) -> Self {
+        match error {
+            MakeError::Database(error) => error.into(),
+            MakeError::NoCommit(_) => Self::not_found("commit"),
+            MakeError::Git(_) | MakeError::Compiler => {
+                tracing::error!(error = %error, "a request failed");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "500 Internal Server Error")
             }
         }

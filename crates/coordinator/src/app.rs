@@ -6,7 +6,7 @@ use crate::notifier::Notifier;
 use crate::password::Attempts;
 use crate::settings::Settings;
 use crate::traces::Traces;
-use crate::{git_http, rest, runner_api, web};
+use crate::{rest, runner_api, web};
 use axum::Router;
 use harrier_base::{Clock, Secret};
 use harrier_database::{Change, DatabaseError, Place, Sealer, Store};
@@ -96,7 +96,6 @@ impl App {
         Router::new()
             .merge(runner_api::routes())
             .merge(rest::routes())
-            .merge(git_http::routes())
             .merge(web::routes())
             .with_state(Arc::clone(self))
     }
@@ -121,6 +120,14 @@ impl App {
         });
         let app = Arc::clone(self);
         tasks.spawn(async move { app.keep_time().await });
+        let app = Arc::clone(self);
+        tasks.spawn(async move { app.keep_timetable().await });
+        let app = Arc::clone(self);
+        tasks.spawn(async move {
+            if let Err(error) = app.make_up_for_pushes().await {
+                tracing::error!(error = %error, "refs that moved while no server ran have no pipelines");
+            }
+        });
         Ok(tasks)
     }
 

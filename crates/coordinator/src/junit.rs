@@ -45,7 +45,7 @@ pub fn parse(bytes: &[u8]) -> Result<TestReport, quick_xml::Error> {
             }
             Event::GeneralRef(name) if said => {
                 let code = name.resolve_char_ref().ok().flatten();
-                let text = match (code, name.as_ref()) {
+                let text = match (code, &*name) {
                     (Some(code), _) => code,
                     (None, b"lt") => '<',
                     (None, b"gt") => '>',

@@ -169,6 +169,20 @@ impl Repository {
             .collect())
     }
 
+    /// Every branch and tag with the object it names, which for an annotated tag is the tag itself; as pushes tell them.
+    pub fn raw_refs(&self) -> Result<Vec<(String, String)>, GitError> {
+        let bytes =
+            self.ask("for-each-ref", &["--format=%(refname) %(objectname)", "refs/heads", "refs/tags"], b"")?;
+        let text = String::from_utf8_lossy(&bytes);
+        let pairs = text.lines().filter_map(|line| line.split_once(' '));
+        Ok(pairs.map(|(name, id)| (name.to_owned(), id.to_owned())).collect())
+    }
+
+    /// HEAD points to a branch from now on: what a clone checks out.
+    pub fn set_head(&self, branch: &str) -> Result<(), GitError> {
+        self.ask("symbolic-ref", &["HEAD", &format!("refs/heads/{branch}")], b"").map(|_| ())
+    }
+
     /// Paths that differ between two commits.
     pub fn changed(&self, before: &str, sha: &str) -> Result<Vec<String>, GitError> {
         let args = ["-r", "--name-only", "-z", "--no-renames", before, sha];

@@ -47,3 +47,4 @@ pub use settings::{
 };
 pub use test_report::{TestCase, TestReportPage, TestSuite, TestVerdict, test_report_page};
 pub use texts::Language;
+pub use time::duration as duration_text;

@@ -45,8 +45,8 @@ pub(crate) fn ago(at: Option<Millis>, now: Millis, t: &Texts) -> Markup {
     html! { time datetime=(iso(at)) title=(iso(at)) { (text) } }
 }
 
-/// `1:02:03`, `02:03`, as a clock does; milliseconds below a second as `0.4 s`.
-pub(crate) fn duration(millis: Option<Millis>) -> String {
+/// A duration given in milliseconds: `1:02:03`, `02:03`, as a clock shows it; below ten seconds `0.4 s`.
+pub fn duration(millis: Option<i64>) -> String {
     match millis {
         None => "–".to_owned(),
         Some(millis) if millis < 0 => "–".to_owned(),

@@ -87,6 +87,18 @@ pub enum ExchangeError {
     Push(#[from] PushError),
 }
 
+/// What holds for every repository, whatever its own configuration says.
+const SETTINGS: [(&str, &str); 6] = [
+    // The data directory may belong to somebody else than who runs the server: that was decided by who started it.
+    ("safe.directory", "*"),
+    ("core.hooksPath", "/dev/null"),
+    // Runners fetch commits by their id and the refs of pipelines, which nobody may push.
+    ("uploadpack.allowAnySHA1InWant", "true"),
+    ("uploadpack.allowFilter", "true"),
+    ("receive.advertisePushOptions", "true"),
+    ("receive.hideRefs", "refs/pipelines"),
+];
+
 /// git for a bare repository, with nothing of this machine's or the server's settings.
 pub(crate) fn git(repository: &Path) -> Command {
     let mut command = Command::new("git");
@@ -100,13 +112,11 @@ pub(crate) fn git(repository: &Path) -> Command {
         .env("GIT_DIR", repository)
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_TERMINAL_PROMPT", "0")
-        // The data directory may belong to somebody else than who runs the server: that was decided by who started it.
-        .env("GIT_CONFIG_COUNT", "2")
-        .env("GIT_CONFIG_KEY_0", "safe.directory")
-        .env("GIT_CONFIG_VALUE_0", "*")
-        .env("GIT_CONFIG_KEY_1", "core.hooksPath")
-        .env("GIT_CONFIG_VALUE_1", "/dev/null");
+        .env("GIT_TERMINAL_PROMPT", "0");
+    command.env("GIT_CONFIG_COUNT", SETTINGS.len().to_string());
+    for (index, (key, value)) in SETTINGS.iter().enumerate() {
+        command.env(format!("GIT_CONFIG_KEY_{index}"), key).env(format!("GIT_CONFIG_VALUE_{index}"), value);
+    }
     command
 }
 

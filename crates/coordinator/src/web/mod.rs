@@ -1,10 +1,58 @@
-//! The pages. Each page has its own file in this folder; what it shows is made by `harrier-pages` from view models. Called by [`App::router`].
+//! The pages: requests from browsers. What a page shows is made by `harrier-pages` from view models; who may see it is in
+//! [`table`]. Called by [`crate::App::router`] for every address that no other surface has.
+
+mod account;
+mod admin;
+mod artifacts;
+mod events;
+mod jobs;
+mod pipelines;
+mod projects;
+mod settings;
+pub mod table;
+mod visit;
 
 use crate::app::App;
 use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use std::sync::Arc;
 
 /// The routes.
 pub fn routes() -> Router<Arc<App>> {
     Router::new()
+        .route("/-/assets/{name}", get(asset))
+        .route("/-/health", get(health))
+        .route("/-/liveness", get(health))
+        .route("/-/readiness", get(readiness))
+        .fallback(|State(app): State<Arc<App>>, request: Request| table::serve(app, request))
+}
+
+async fn asset(Path(name): Path<String>) -> Response {
+    let Some(asset) = harrier_pages::asset(&name) else { return StatusCode::NOT_FOUND.into_response() };
+    let mut response = asset.bytes.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
+    // Their addresses change with their content.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+    visit::guard(headers);
+    response
+}
+
+async fn health() -> &'static str {
+    "Harrier OK\n"
+}
+
+/// Ready when the tables answer.
+async fn readiness(State(app): State<Arc<App>>) -> Response {
+    match app.store.users().await {
+        Ok(_) => axum::Json(serde_json::json!({ "status": "ok" })).into_response(),
+        Err(error) => {
+            tracing::error!(error = %error, "not ready");
+            (StatusCode::SERVICE_UNAVAILABLE, axum::Json(serde_json::json!({ "status": "failed" })))
+                .into_response()
+        }
+    }
 }

@@ -1,0 +1,206 @@
+//! What a push leads to: the default branch of a new project, and a pipeline for each branch and tag. Called by git over HTTP
+//! before the client is told that all is well, at the start for refs that moved while no server was there to see it, and by
+//! mirrors.
+
+use crate::app::App;
+use crate::ci_variable::is_key;
+use crate::git_http::{Push, RefChange};
+use crate::make_pipeline::{Made, NoPipeline, Start, waiting};
+use harrier_base::Variable;
+use harrier_database::{DatabaseError, PageAt, ProjectEdit, ProjectView, UserView};
+use harrier_pipeline::Status;
+
+/// A push of more refs makes no pipelines, as with GitLab: it brings a history, not a change.
+const MOST: usize = 4;
+
+impl App {
+    /// Refs of a project were changed. Gives what the person who pushed is to read.
+    pub async fn pushed(&self, project: ProjectView, user: Option<UserView>, push: Push) -> Vec<String> {
+        let project = self.with_default_branch(project, &push).await;
+        let skip = push.options.iter().any(|option| option == "ci.skip");
+        let variables: Vec<Variable> = push.options.iter().filter_map(|option| variable(option)).collect();
+        let new = push.changes.iter().filter(|change| !change.deletes()).count();
+        let mut said = Vec::new();
+        if new > MOST && !skip {
+            said.push(format!(
+                "{new} branches and tags at once make no pipelines; start one by hand where it is wanted."
+            ));
+        }
+        for change in &push.changes {
+            if !skip && new <= MOST && !change.deletes() {
+                said.extend(self.one(&project, user.clone(), change, &variables).await);
+            }
+            // Written after its pipeline: a server that dies between the two makes it at its next start.
+            let sha = (!change.deletes()).then_some(change.new.as_str());
+            if let Err(error) = self.store.set_known_ref(project.id, &change.name, sha).await {
+                tracing::error!(project = project.path, name = change.name, error = %error, "a ref was not written down");
+            }
+        }
+        said
+    }
+
+    async fn one(
+        &self,
+        project: &ProjectView,
+        user: Option<UserView>,
+        change: &RefChange,
+        variables: &[Variable],
+    ) -> Vec<String> {
+        let (git_ref, tag) = match change.name.strip_prefix("refs/heads/") {
+            Some(branch) => (branch, false),
+            None => match change.name.strip_prefix("refs/tags/") {
+                Some(tag) => (tag, true),
+                None => return Vec::new(),
+            },
+        };
+        let start = Start {
+            source: "push".to_owned(),
+            git_ref: git_ref.to_owned(),
+            tag,
+            sha: change.new.clone(),
+            before: (!change.creates()).then(|| change.old.clone()),
+            user,
+            variables: variables.to_vec(),
+        };
+        match self.make_pipeline(project, start).await {
+            Ok(Made::Pipeline(made)) => {
+                let url = format!("{}/{}/-/pipelines/{}", self.settings.external_url, project.path, made.id);
+                let mut said = match made.status {
+                    Status::Failed => {
+                        vec![format!("The configuration for {git_ref} has errors; no job runs:")]
+                    }
+                    _ => vec![format!("Pipeline #{} for {git_ref}:", made.id)],
+                };
+                let errors = made.messages.iter().filter(|message| message.error);
+                said.extend(errors.take(10).map(|message| format!("  {}", message.text)));
+                said.push(format!("  {url}"));
+                said
+            }
+            Ok(Made::None(NoPipeline::NoFile(_) | NoPipeline::Skipped)) => Vec::new(),
+            Ok(Made::None(why)) => vec![format!("{git_ref}: {}", why.message())],
+            Err(error) => {
+                tracing::error!(project = project.path, git_ref, error = %error, "a push has no pipeline");
+                vec![format!("{git_ref}: no pipeline could be made: {error}")]
+            }
+        }
+    }
+
+    /// The first branch of an empty project becomes its default branch, `main` or `master` before others.
+    async fn with_default_branch(&self, project: ProjectView, push: &Push) -> ProjectView {
+        let new: Vec<&str> = push
+            .changes
+            .iter()
+            .filter(|change| !change.deletes())
+            .filter_map(|change| change.name.strip_prefix("refs/heads/"))
+            .collect();
+        let Some(first) =
+            ["main", "master"].into_iter().find(|name| new.contains(name)).or(new.first().copied())
+        else {
+            return project;
+        };
+        let known = self.store.known_refs(project.id).await.unwrap_or_default();
+        if project.default_branch == first || known.iter().any(|(name, _)| name.starts_with("refs/heads/")) {
+            return project;
+        }
+        let edit = ProjectEdit { default_branch: Some(first.to_owned()), ..ProjectEdit::default() };
+        let (repository, branch) = (self.repository(project.id), first.to_owned());
+        let moved = waiting(move || repository.set_head(&branch)).await;
+        if let Ok(Err(error)) = moved {
+            tracing::warn!(project = project.path, error = %error, "the default branch of the repository stays");
+        }
+        self.store.edit_project(project.id, edit).await.unwrap_or(project)
+    }
+
+    /// Pipelines of refs that moved while no server was there to make them.
+    pub async fn make_up_for_pushes(&self) -> Result<(), DatabaseError> {
+        let mut number = 1;
+        loop {
+            let page = self.store.projects(None, true, "", PageAt { number, size: 100 }).await?;
+            if page.entries.is_empty() {
+                return Ok(());
+            }
+            for project in page.entries {
+                let known = self.store.known_refs(project.id).await?;
+                let repository = self.repository(project.id);
+                if !repository.dir().is_dir() {
+                    continue;
+                }
+                let Ok(Ok(now)) = waiting(move || repository.raw_refs()).await else { continue };
+                let changes = moved(&known, &now);
+                if !changes.is_empty() {
+                    tracing::info!(
+                        project = project.path,
+                        refs = changes.len(),
+                        "refs moved while no server ran"
+                    );
+                    self.pushed(project, None, Push { changes, ..Push::default() }).await;
+                }
+            }
+            number += 1;
+        }
+    }
+}
+
+/// `ci.variable=KEY=value`.
+fn variable(option: &str) -> Option<Variable> {
+    let (key, value) = option.strip_prefix("ci.variable=")?.trim_matches('"').split_once('=')?;
+    is_key(key).then(|| Variable { key: key.to_owned(), value: value.to_owned(), ..Variable::default() })
+}
+
+/// What is different between refs as they were known and as they are.
+fn moved(known: &[(String, String)], now: &[(String, String)]) -> Vec<RefChange> {
+    let zeros = |like: &str| "0".repeat(like.len());
+    let at = |refs: &[(String, String)], name: &str| {
+        refs.iter().find(|(found, _)| found == name).map(|(_, id)| id.clone())
+    };
+    let mut changes: Vec<RefChange> = now
+        .iter()
+        .filter_map(|(name, new)| {
+            let old = at(known, name);
+            (old.as_ref() != Some(new)).then(|| RefChange {
+                name: name.clone(),
+                old: old.unwrap_or_else(|| zeros(new)),
+                new: new.clone(),
+            })
+        })
+        .collect();
+    let gone = known.iter().filter(|(name, _)| at(now, name).is_none());
+    changes.extend(gone.map(|(name, old)| RefChange {
+        name: name.clone(),
+        old: old.clone(),
+        new: zeros(old),
+    }));
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refs_that_moved_are_found() {
+        let refs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(name, id)| ((*name).to_owned(), (*id).to_owned())).collect()
+        };
+        let found = moved(
+            &refs(&[("a", "11"), ("b", "11"), ("c", "11")]),
+            &refs(&[("a", "11"), ("b", "22"), ("d", "33")]),
+        );
+        let shown: Vec<(&str, &str, &str)> = found
+            .iter()
+            .map(|change| (change.name.as_str(), change.old.as_str(), change.new.as_str()))
+            .collect();
+        assert_eq!(shown, [("b", "11", "22"), ("d", "00", "33"), ("c", "11", "00")]);
+    }
+
+    #[test]
+    fn options_of_a_push_become_variables() {
+        let value = |option: &str| variable(option).map(|one| (one.key, one.value));
+        assert_eq!(value("ci.variable=A=b=c"), Some(("A".into(), "b=c".into())));
+        assert_eq!(value("ci.variable=\"A=b c\""), Some(("A".into(), "b c".into())));
+        assert_eq!(
+            (value("ci.skip"), value("ci.variable=A"), value("ci.variable=A-B=1")),
+            (None, None, None)
+        );
+    }
+}
