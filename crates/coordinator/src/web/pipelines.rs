@@ -223,7 +223,7 @@ pub(super) async fn one(visit: Visit) -> Shown {
             Some(parent) => family(&visit, &project.path, &[parent]).await?.pop(),
             None => None,
         },
-        tests: (!reports.is_empty()).then(|| (tests.0 as u64, tests.1 as u64)),
+        tests: (!reports.is_empty()).then_some((tests.0 as u64, tests.1 as u64)),
         coverage: coverage(&jobs),
         may_retry: may_run && jobs.iter().any(|job| matches!(job.status, Status::Failed | Status::Canceled)),
         may_cancel: may_run && jobs.iter().any(|job| !job.status.is_complete()),
