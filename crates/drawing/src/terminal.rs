@@ -31,7 +31,7 @@ pub const ASCII: Charset = Charset {
 };
 
 /// Rows with jobs and lines passing by beyond which only the jobs are shown.
-const MAX_PLACES: usize = 4_000;
+const MAX_PLACES: usize = 1_000;
 /// Longest name shown whole.
 const MAX_NAME: usize = 48;
 

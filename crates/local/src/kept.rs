@@ -63,7 +63,7 @@ pub fn kept_jobs(root: &Path) -> Vec<KeptJob> {
     let entries = std::fs::read_dir(root.join(".harrier/state/jobs"));
     let dirs = entries.into_iter().flatten().flatten().filter_map(|entry| JobDir::open(entry.path()).ok());
     let mut found: Vec<KeptJob> = dirs.filter_map(of_dir).collect();
-    found.sort_by(|a, b| a.dir.name().cmp(&b.dir.name()));
+    found.sort_by_key(|kept| kept.dir.name());
     found
 }
 
