@@ -84,6 +84,8 @@ impl App {
                         .into_iter()
                         .map(|(key, value)| Variable::public(key, value).raw())
                         .collect(),
+                    id_tokens: &[],
+                    inputs: &[],
                     project: &variables,
                     run: &claim.run,
                     manual: &claim.manual,

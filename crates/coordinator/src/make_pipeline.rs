@@ -8,6 +8,7 @@ use harrier_database::{Asks, DatabaseError, Message, NewPipeline, PipelineView, 
 use harrier_pipeline::predefined::{
     CommitFacts, PipelineFacts, ProjectFacts, ServerFacts, UserFacts, pipeline_variables, user_variables,
 };
+use harrier_pipeline::project_variables::ProjectVariable;
 use harrier_pipeline::wanted::wanted;
 use harrier_pipeline::{Compiled, Context, Filtered, RunKind, Severity, SourceFile, compile, render};
 
@@ -142,7 +143,8 @@ impl App {
                 project_path: project.path.clone(),
             },
             predefined,
-            project: variables.clone(),
+            project: self.scoped_variables(project.id).await?,
+            protected_ref: protected,
             pipeline: start.variables.clone(),
             changes: read.changes,
             ..Context::default()
@@ -186,6 +188,20 @@ impl App {
         let made = self.store.create_pipeline(new, self.now()).await?;
         repository.keep_for_pipeline(made.id, &sha)?;
         Ok(Made::Pipeline(Box::new(made)))
+    }
+
+    /// All variables of the instance and a project; which of them a job sees, the compiler finds.
+    async fn scoped_variables(&self, project: i64) -> Result<Vec<ProjectVariable>, MakeError> {
+        let mut all = Vec::new();
+        for (level, of) in [(0, None), (1, Some(project))] {
+            all.extend(self.store.variables(of).await?.into_iter().map(|kept| ProjectVariable {
+                variable: kept.variable,
+                scope: kept.environment_scope,
+                protected: kept.protected,
+                level,
+            }));
+        }
+        Ok(all)
     }
 
     /// What variables say of this server.

@@ -480,3 +480,195 @@ fn outside_of_a_repository_it_is_bad_usage() {
     assert_eq!(out.status.code(), Some(2));
     assert!(stderr(&out).contains("git init"), "{}", stderr(&out));
 }
+
+/// Jobs with the bridges above them: `a › b=success`.
+fn with_parents(run: &Run) -> Vec<String> {
+    let jobs = run.ended()["jobs"].as_array().expect("a list");
+    jobs.iter()
+        .map(|j| {
+            let parents = j["parents"].as_array().into_iter().flatten().map(text);
+            let name: Vec<&str> = parents.chain([text(&j["name"])]).collect();
+            format!("{}={}", name.join(" › "), text(&j["status"]))
+        })
+        .collect()
+}
+
+/// `ci-yaml.md` §23: variables, artifacts and dotenv variables go down, the status comes up.
+#[test]
+fn a_child_pipeline_runs_below_its_bridge() {
+    let tree = Tree::new(
+        "stages: [build, child, after]\n\
+         variables: {TOP: top}\n\
+         make:\n  stage: build\n  script: [echo made > made.txt, echo MADE=yes > e.env]\n  \
+         artifacts: {paths: [made.txt], reports: {dotenv: e.env}}\n\
+         down:\n  stage: child\n  variables: {PARENT: $CI_PIPELINE_ID, BOTH: \"$TOP-$MADE\", RAW: {value: $TOP, expand: \
+         false}}\n  trigger: {include: ci/child.yml, strategy: depend}\n\
+         late:\n  stage: after\n  script: echo late\n",
+    );
+    fs::create_dir(tree.path("ci")).expect("a directory");
+    tree.write(
+        "ci/child.yml",
+        "get:\n  script: ['cat made.txt', 'echo \"$CI_PIPELINE_SOURCE $BOTH $RAW $MADE $TOP\"', 'test $CI_UPSTREAM_PIPELINE_ID = \
+         $PARENT', 'test $CI_PIPELINE_ID != $PARENT']\n  needs: [{pipeline: $PARENT, job: make}]\n\
+         out:\n  script: echo no\n  rules: [{if: $CI_PIPELINE_SOURCE == \"push\"}]\n\
+         next:\n  stage: deploy\n  script: echo next\n  rules: [{if: $BOTH == \"top-yes\"}]\n",
+    );
+    tree.git(&["add", "-A"]);
+    let run = tree.json(&[]);
+    assert_eq!(
+        with_parents(&run),
+        ["make=success", "down=success", "late=success", "down › get=success", "down › next=success"],
+        "{:?}",
+        run.events
+    );
+    assert_eq!(run.code, Some(0));
+    let log = run.log("get");
+    assert!(log.contains(&"made"), "{log:?}");
+    assert!(log.contains(&"parent_pipeline top-yes $TOP yes top"), "{log:?}");
+    let child = run.events.iter().find(|e| e["event"] == "child").expect("told");
+    assert_eq!((text(&child["job"]), child["jobs"].as_array().map(Vec::len)), ("down", Some(2)));
+    let log = run.ended()["jobs"][3]["log"].as_str().expect("a log").to_owned();
+    assert!(Path::new(&log).file_name().is_some_and(|n| n.to_string_lossy().starts_with("down ")), "{log}");
+    let said = tree.run(&["--plain"]);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let table: Vec<&str> = said.lines().skip_while(|l| !l.trim_start().starts_with("job ")).collect();
+    let names: Vec<&str> = table.iter().map(|l| l.split("  test").next().unwrap_or(l).trim_end()).collect();
+    assert!(names.iter().any(|l| l.starts_with("✓   get")), "{table:?}");
+}
+
+/// §23.2: what can go wrong with a bridge, and what follows.
+#[test]
+fn bridges_that_come_to_nothing() {
+    let tree = Tree::new(
+        "stages: [one, two]\n\
+         fails: {stage: one, trigger: {include: fail.yml, strategy: depend}, allow_failure: true}\n\
+         alone: {stage: one, trigger: {include: fail.yml}}\n\
+         faulty: {stage: one, trigger: {include: faulty.yml}, allow_failure: true}\n\
+         nothing: {stage: one, trigger: {include: nothing.yml}, allow_failure: true}\n\
+         other: {stage: one, trigger: group/app}\n\
+         held: {stage: one, trigger: {include: manual.yml, strategy: mirror}, allow_failure: true}\n\
+         deep: {stage: one, trigger: {include: deep.yml, strategy: depend}, allow_failure: true}\n\
+         after: {stage: two, script: echo after}\n",
+    );
+    tree.write("fail.yml", "bad: {script: exit 4}\n");
+    tree.write("faulty.yml", "bad: {scirpt: exit 4}\n");
+    tree.write("nothing.yml", "bad: {script: x, rules: [{if: $NO}]}\n");
+    tree.write("manual.yml", "m: {script: x, rules: [{when: manual}]}\n");
+    tree.write("deep.yml", "deeper: {trigger: {include: deep.yml, strategy: depend}}\n");
+    tree.git(&["add", "-A"]);
+    let run = tree.json(&[]);
+    let mut jobs = with_parents(&run);
+    jobs.sort_unstable();
+    let mut want = [
+        "after=success",
+        "alone=success",
+        "alone › bad=failed",
+        "deep=failed",
+        "deep › deeper=failed",
+        "deep › deeper › deeper=failed",
+        "fails=failed",
+        "fails › bad=failed",
+        "faulty=failed",
+        "held=manual",
+        "held › m=manual",
+        "nothing=failed",
+        "other=skipped",
+    ];
+    want.sort_unstable();
+    assert_eq!(jobs, want);
+    let reason = |name: &str| text(&run.job(name)["failure_reason"]).to_owned();
+    assert_eq!(reason("fails"), "downstream_pipeline_failed");
+    assert_eq!(reason("faulty"), "downstream_pipeline_creation_failed");
+    let deepest =
+        run.ended()["jobs"].as_array().expect("a list").iter().filter(|j| j["name"] == "deeper").next_back();
+    assert_eq!(deepest.map(|j| text(&j["failure_reason"])), Some("reached_max_descendant_pipelines_depth"));
+    let notices: Vec<&str> =
+        run.events.iter().filter(|e| e["event"] == "notice").map(|e| text(&e["text"])).collect();
+    for part in [
+        "other: a pipeline of group/app is not triggered",
+        "faulty: its child pipeline has a faulty",
+        "did you mean `script`",
+    ] {
+        assert!(notices.iter().any(|n| n.contains(part)), "{part}: {notices:?}");
+    }
+    assert_eq!((run.code, text(&run.ended()["status"])), (Some(0), "success_with_warnings"));
+}
+
+/// §23.2: a configuration that a job has made.
+#[test]
+fn a_child_pipeline_out_of_an_artifact() {
+    let tree = Tree::new(
+        "stages: [one, two]\n\
+         gen: {stage: one, script: ['mkdir g', 'echo \"made: {script: echo from the artifact}\" > g/c.yml'], artifacts: \
+         {paths: [g]}}\n\
+         run: {stage: two, trigger: {include: [{artifact: g/c.yml, job: gen}], strategy: depend}}\n\
+         none: {stage: two, trigger: {include: [{artifact: g/x.yml, job: gen}]}, allow_failure: true}\n",
+    );
+    let run = tree.json(&[]);
+    assert_eq!(
+        with_parents(&run),
+        ["gen=success", "run=success", "none=failed", "run › made=success"],
+        "{:?}",
+        run.events
+    );
+    assert!(run.log("made").contains(&"from the artifact"));
+}
+
+/// §24.1, §25: what nobody has in a local run is said; what the user gives is used.
+#[test]
+fn what_a_local_run_has_not() {
+    let tree = Tree::new(
+        "a:\n  id_tokens: {T: {aud: x}}\n  secrets: {S: {vault: a/b@c, token: $T}, P: {vault: a/p@c, file: false}}\n  \
+         script: ['echo \"T is ${T:-not there}\"', 'cat \"$S\"', 'echo \"P is ${P:-not there}\"']\n  \
+         release: {tag_name: v$MAJOR, description: first}\n  variables: {MAJOR: '1'}\n\
+         b: {run: [{name: s, script: echo}]}\n\
+         c: {script: x, needs: [{pipeline: 77, job: x}]}\n",
+    );
+    let out = tree
+        .harrier(&["--json", "--secret", "S"])
+        .env("S", "top-secret-value")
+        .output()
+        .expect("harrier runs");
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    let events: Vec<Value> = said.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    let run = Run { code: out.status.code(), events, errors: String::new() };
+    assert_eq!(run.jobs(), ["a=success", "b=failed", "c=failed"], "{said}");
+    let log = run.log("a");
+    assert!(log.contains(&"T is not there") && log.contains(&"P is not there"), "{log:?}");
+    assert!(
+        log.iter().any(|line| line.starts_with("[MASKED]")) && !said.contains("top-secret-value"),
+        "{log:?}"
+    );
+    for part in [
+        "a: nobody issues the id token T",
+        "a: the secret P is not fetched",
+        "a: the release v1 is not made",
+        "b: jobs with `run` (steps)",
+        "c: it needs artifacts of `x` of pipeline \\\"77\\\"",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("the secret S is not"));
+    let release = fs::read_to_string(tree.path(".harrier/releases/a.json")).expect("kept");
+    assert!(release.contains("\"tag_name\": \"v1\"") && release.contains("\"name\": \"v1\""), "{release}");
+    assert_eq!(text(&run.job("c")["failure_reason"]), "missing_dependency_failure");
+}
+
+/// Ctrl-C ends the jobs of child pipelines as well.
+#[test]
+fn a_canceled_run_cancels_its_child_pipelines() {
+    let tree = Tree::new("down: {trigger: {include: c.yml, strategy: depend}}\n");
+    tree.write(
+        "c.yml",
+        "sleeps: {script: [echo is running, sleep 100]}\nlater: {stage: deploy, script: x}\n",
+    );
+    tree.git(&["add", "-A"]);
+    let (mut child, mut out) = tree.start(&[], "is running");
+    signal(&child, nix::sys::signal::Signal::SIGINT);
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).expect("readable");
+    let events = rest.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    let run = Run { code: child.wait().expect("ends").code(), events, errors: String::new() };
+    assert_eq!(with_parents(&run), ["down=canceled", "down › sleeps=canceled", "down › later=canceled"]);
+    assert_eq!(run.code, Some(1));
+}

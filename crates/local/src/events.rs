@@ -9,9 +9,18 @@ use std::time::Duration;
 pub enum Event {
     /// The first: what will run.
     Started(Started),
+    /// A bridge has made a child pipeline; its jobs are added behind those known so far.
+    Child {
+        /// Index of the bridge.
+        bridge: usize,
+        /// Number of the child pipeline.
+        pipeline: i64,
+        /// Its jobs, in pipeline order.
+        jobs: Vec<JobName>,
+    },
     /// A job changed its state.
     Job {
-        /// Index in [`Started::jobs`].
+        /// Index in [`Started::jobs`], continued by those of [`Event::Child`].
         job: usize,
         /// What it is now.
         state: JobState,
@@ -51,6 +60,8 @@ pub struct JobName {
     pub name: String,
     /// Stage.
     pub stage: String,
+    /// Of a job of a child pipeline: index of the bridge that made it.
+    pub bridge: Option<usize>,
 }
 
 /// What a job is doing.
@@ -114,7 +125,7 @@ pub struct Ended {
     pub status: PipelineStatus,
     /// From start to end.
     pub time: Duration,
-    /// The last state of each job, as in [`Started::jobs`].
+    /// The last state of each job, as in [`Started::jobs`] and [`Event::Child`].
     pub jobs: Vec<JobState>,
     /// Where each job's log is kept, if it ran.
     pub logs: Vec<Option<PathBuf>>,

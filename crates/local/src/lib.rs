@@ -5,6 +5,7 @@
 //! a job of a server. It must never do anything to a job after the payload that the runner host does not do, and never name a
 //! concrete executor.
 
+mod child;
 mod conduct;
 mod events;
 mod git;

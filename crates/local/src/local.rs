@@ -200,6 +200,7 @@ pub(crate) fn compile(
         project: Vec::new(),
         pipeline: request.variables.clone(),
         changes: None,
+        protected_ref: pipeline.commit.protected,
         inputs: request.inputs.clone(),
     };
     let heed = |text: &str| tree.heed(text);
@@ -272,10 +273,12 @@ impl Ready {
             git_ref: local.facts.head.ref_name().to_owned(),
             sha: sha.to_owned(),
             dirty: snapshot.dirty,
-            jobs: jobs.map(|job| JobName { name: job.name.clone(), stage: job.stage.clone() }).collect(),
+            jobs: jobs
+                .map(|job| JobName { name: job.name.clone(), stage: job.stage.clone(), bridge: None })
+                .collect(),
         };
         let state = Arc::new(state);
-        let handing_out = Arc::new(HandingOut::new(&local, &chosen, Arc::clone(&state), snapshot, number));
+        let handing_out = HandingOut::new(&local, &chosen, Arc::clone(&state), snapshot, number);
         // A view that is gone has its own way of ending the run.
         let _ = events.send(Event::Started(started)).await;
         if let Some(notice) = notice {

@@ -61,6 +61,8 @@ pub struct Road {
 pub struct Attempt {
     /// Index for the view.
     pub job: usize,
+    /// Name of the log, with the bridges above the job.
+    pub label: String,
     /// What to do.
     pub payload: JobPayload,
     /// Number of the free place it takes.
@@ -82,7 +84,7 @@ pub struct Report {
 impl Road {
     /// Carries one attempt out; nothing of it runs or lies about afterwards but artifacts, cache and log.
     pub async fn carry_out(&self, attempt: Attempt) -> Result<Report, JobError> {
-        let Attempt { job, payload, slot, stop } = attempt;
+        let Attempt { job, label, payload, slot, stop } = attempt;
         let way = self.ways.of(&payload).await;
         let facts = Facts { concurrent_id: slot, concurrent_project_id: slot, ..way.facts.clone() };
         let mut plan = plan_job(&payload, &way.spec, &facts)?;
@@ -119,7 +121,7 @@ impl Road {
         let failed =
             !outcome.success && !outcome.aborted && outcome.reason != Some(FailureReason::JobCanceled);
         let place_kept = match self.keep.filter(|_| failed && teardown.has_place()) {
-            Some(time) => self.keep(&dir, &payload.job_info.name, slot, teardown, time).await?,
+            Some(time) => self.keep(&dir, &label, slot, teardown, time).await?,
             None => {
                 teardown.run().await;
                 false
@@ -132,7 +134,7 @@ impl Road {
         }
         // The log's end lets the follower end. It fails only when the view is gone.
         let _ = follower.await;
-        let kept = self.state.log(&payload.job_info.name);
+        let kept = self.state.log(&label);
         std::fs::rename(dir.trace_log(), &kept)
             .map_err(|source| StateError::Io { path: kept.clone(), source })?;
         if !place_kept {

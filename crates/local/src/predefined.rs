@@ -93,6 +93,7 @@ pub fn pipeline_facts(
         created_at,
         config_path: request.file.clone(),
         name: None,
+        upstream: None,
     }
 }
 

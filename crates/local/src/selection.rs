@@ -65,6 +65,8 @@ pub struct Chosen {
     pub origin: Vec<JobId>,
     /// For each of its jobs whether it is manual and was named.
     pub played: Vec<bool>,
+    /// Delayed jobs start at once, those of child pipelines too.
+    pub no_delay: bool,
 }
 
 /// Applies `selection` to `pipeline`.
@@ -145,7 +147,7 @@ fn build(
         }
         jobs.push(job);
     }
-    Chosen { pipeline: Pipeline { jobs, ..pipeline.clone() }, origin, played }
+    Chosen { pipeline: Pipeline { jobs, ..pipeline.clone() }, origin, played, no_delay: selection.no_delay }
 }
 
 fn is_called(job: &Job, name: &str) -> bool {

@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// The state could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,8 @@ fn remedy(source: &io::Error) -> &'static str {
 pub struct State {
     root: PathBuf,
     dir: StateDir,
+    /// Held while numbers are taken: jobs and child pipelines begin on several threads.
+    counter: Mutex<()>,
 }
 
 impl State {
@@ -64,7 +67,7 @@ impl State {
             StoreError::InUse { pid, .. } => StateError::Taken { pid },
             other => StateError::Store(other),
         })?;
-        let state = Self { root, dir };
+        let state = Self { root, dir, counter: Mutex::new(()) };
         // Containers are shown these; one that the engine made would be root's.
         private_dir(&state.artifacts())?;
         private_dir(&state.caches())?;
@@ -114,19 +117,16 @@ impl State {
 
     /// Where the log of a job is kept after its end.
     pub fn log(&self, job: &str) -> PathBuf {
-        let mut name: String = job
-            .chars()
-            .map(|c| if c.is_alphanumeric() || "-_. ".contains(c) { c } else { '_' })
-            .take(100)
-            .collect();
-        if name.starts_with('.') {
-            name.insert(0, '_');
-        }
-        if name != job {
-            name.push('-');
-            name.push_str(&digest(job, 4));
-        }
-        self.root.join("logs").join(format!("{name}.log"))
+        self.root.join("logs").join(format!("{}.log", file_name(job)))
+    }
+
+    /// Keeps what a job's `release` asks for; gives where.
+    pub fn keep_release(&self, job: &str, request: &serde_json::Value) -> Result<PathBuf, StateError> {
+        let dir = self.root.join("releases");
+        private_dir(&dir)?;
+        let path = dir.join(format!("{}.json", file_name(job)));
+        write(&path, format!("{request:#}\n").as_bytes())?;
+        Ok(path)
     }
 
     /// Forgets the logs of the last run.
@@ -137,6 +137,7 @@ impl State {
 
     /// Takes `count` numbers that no earlier run had; gives the first.
     pub fn take_numbers(&self, count: i64) -> Result<i64, StateError> {
+        let _one_at_a_time = self.counter.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.root.join("state/counter");
         let last = match fs::read_to_string(&path) {
             Ok(text) => text.trim().parse::<i64>().unwrap_or(0).max(0),
@@ -192,8 +193,22 @@ impl State {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Remembered {
-    /// By job name.
+    /// By job name, with the bridges above it.
     pub jobs: BTreeMap<String, RememberedJob>,
+    /// By name.
+    pub environments: BTreeMap<String, RememberedEnvironment>,
+}
+
+/// An environment that a job has started and none has stopped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RememberedEnvironment {
+    /// Its address, or empty.
+    pub url: String,
+    /// The job.
+    pub job: String,
+    /// Commit of the job's pipeline.
+    pub sha: String,
 }
 
 /// A job that passed.
@@ -204,6 +219,23 @@ pub struct RememberedJob {
     pub id: i64,
     /// Commit of its pipeline.
     pub sha: String,
+}
+
+/// A file's name for a job.
+fn file_name(job: &str) -> String {
+    let mut name: String = job
+        .chars()
+        .map(|c| if c.is_alphanumeric() || "-_. ".contains(c) { c } else { '_' })
+        .take(100)
+        .collect();
+    if name.starts_with('.') {
+        name.insert(0, '_');
+    }
+    if name != job {
+        name.push('-');
+        name.push_str(&digest(job, 4));
+    }
+    name
 }
 
 /// What a job has left in the artifacts directory.

@@ -84,12 +84,6 @@ impl<'t> Check<'t> {
         self.fail(path, at, format_args!("config {text}"))
     }
 
-    /// A keyword of the contract that this version does not know how to carry out.
-    pub fn unsupported(&mut self, path: &Path<'_>, at: NodeId) {
-        self.fail(path, at, "is not supported yet by this version of Harrier").suggestion =
-            Some("take the keyword out, or leave the job out with `rules` for local runs".into());
-    }
-
     /// A mapping with no keys but `allowed`; anything else is recorded.
     pub fn mapping(&mut self, path: &Path<'_>, node: NodeId, allowed: &[&str]) -> bool {
         if self.tree.map(node).is_none() {

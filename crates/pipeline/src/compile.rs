@@ -22,6 +22,7 @@ use crate::scope::Ranks;
 use crate::source::{FileId, Home, IncludeSource, SourceFile};
 use crate::yaml::{NodeId, Tree, Value};
 use crate::{extends, reference};
+use harrier_base::Variable;
 use std::collections::{HashMap, HashSet};
 
 /// Compiles a configuration. Every finding is a diagnostic; the pipeline is there unless one of them is an error or
@@ -244,20 +245,8 @@ impl Compiler<'_> {
         (Parts { stages, variables, workflow, specs, shared }, c.found)
     }
 
-    /// §3.3: the one warning of the reference, and ours about what is only taken down.
+    /// §3.3: the one warning of the reference.
     fn warn(&mut self, parts: &Parts) {
-        for spec in parts.specs.iter().filter(|spec| spec.release.is_some()) {
-            let place = spec.places.iter().find(|(key, _)| key == "release").map_or(spec.place, |(_, p)| *p);
-            self.warnings.push(
-                Diagnostic::warning(format!(
-                    "jobs:{}:release is checked but not carried out by this version",
-                    spec.name
-                ))
-                .at(place)
-                .job(spec.name.clone())
-                .keyword("release"),
-            );
-        }
         if parts.workflow.rules.is_some() {
             return;
         }
@@ -417,6 +406,8 @@ struct Seed<'a> {
     rule: Option<(usize, &'a Rule)>,
     variables: Vec<YamlVariable>,
     own: Vec<(&'static str, String)>,
+    /// The project's variables, if those of its environment are others.
+    project: Option<HashMap<String, Variable>>,
 }
 
 impl<'a> Creation<'a> {
@@ -514,11 +505,13 @@ impl<'a> Creation<'a> {
             .collect();
         overlay(&mut variables, &row);
         let mut own = own_variables(instance, spec);
+        let mut project = None;
         if let Some(environment) = &spec.environment {
             let name = expand_existing(&self.ranks.with(&variables, &own), &environment.name);
+            project = Ranks::of_environment(self.cx, &name);
             own.push(("CI_ENVIRONMENT_NAME", name));
         }
-        let scope = self.ranks.with(&variables, &own);
+        let scope = self.ranks.with(&variables, &own).in_environment(project.as_ref());
         let out = |reason: String, place: Place| {
             Some(Err(LeftOut { name: instance.name.clone(), reason, place: Some(place) }))
         };
@@ -585,7 +578,7 @@ impl<'a> Creation<'a> {
             overlay(&mut variables, &rule.variables);
         }
         if variables.iter().any(|v| !v.raw && v.value.contains(['$', '%'])) {
-            let scope = self.ranks.with(&variables, &own);
+            let scope = self.ranks.with(&variables, &own).in_environment(project.as_ref());
             let mut done = HashSet::new();
             let circle = variables.iter().find_map(|v| cycle(&scope, &v.key, &mut done));
             if let Some(names) = circle {
@@ -602,7 +595,7 @@ impl<'a> Creation<'a> {
                 return None;
             }
         }
-        Some(Ok(Seed { instance: at, rule: matched, variables, own }))
+        Some(Ok(Seed { instance: at, rule: matched, variables, own, project }))
     }
 
     fn job(
@@ -616,7 +609,7 @@ impl<'a> Creation<'a> {
         let instance = &self.graph.instances[seed.instance];
         let spec = &self.parts.specs[instance.spec];
         let rule = seed.rule.map(|(_, rule)| rule);
-        let scope = self.ranks.with(&seed.variables, &seed.own);
+        let scope = self.ranks.with(&seed.variables, &seed.own).in_environment(seed.project.as_ref());
         let (when, start_in) = match rule.and_then(|rule| rule.when) {
             Some(RuleWhen::Runs(when)) => (when, rule.and_then(|rule| rule.start_in)),
             _ => (spec.when.unwrap_or_default(), spec.start_in),
@@ -642,6 +635,9 @@ impl<'a> Creation<'a> {
         let environment = spec.environment.as_ref().map(|environment| {
             let mut environment = environment.clone();
             environment.name = expand_existing(&scope, &environment.name);
+            for text in [&mut environment.deployment_tier, &mut environment.auto_stop_in] {
+                *text = text.take().map(|text| expand_existing(&scope, &text));
+            }
             environment
         });
         Some(Job {
@@ -681,7 +677,7 @@ impl<'a> Creation<'a> {
             bridge: spec.bridge.clone(),
             elsewhere: spec.elsewhere.clone(),
             run: spec.run.clone(),
-            inputs: Vec::new(),
+            inputs: spec.inputs.clone(),
             id_tokens: inherited.id_tokens.clone().unwrap_or_default(),
             secrets: spec.secrets.clone(),
             identity: inherited.identity.clone(),

@@ -1,6 +1,7 @@
 //! What the compiler is told about the pipeline to be made: its source, the variables that exist before any job,
 //! and what changed. Filled by the local host or the coordinator.
 
+use crate::project_variables::ProjectVariable;
 use harrier_base::Variable;
 
 /// Facts for one compilation. All of it is given; nothing is looked up.
@@ -11,8 +12,10 @@ pub struct Context {
     /// The predefined variables that exist before any job: [`crate::predefined::pipeline_variables`] and
     /// [`crate::predefined::user_variables`].
     pub predefined: Vec<Variable>,
-    /// Instance, group and project variables, lowest first.
-    pub project: Vec<Variable>,
+    /// Instance, group and project variables. Which of them a job sees depends on its environment.
+    pub project: Vec<ProjectVariable>,
+    /// The ref is protected: protected variables are there.
+    pub protected_ref: bool,
     /// Variables of the run itself (trigger, schedule, `--variable`), the highest rank (`ci-yaml.md` §9.2).
     pub pipeline: Vec<Variable>,
     /// The files changed by the push; `None` if there is no push information, which makes every

@@ -122,6 +122,19 @@ pub(crate) fn value_of(scope: &dyn Scope, name: &str) -> Option<String> {
     Some(Expansion::of(scope, name).run(found.value))
 }
 
+/// The value of variable `name` with nothing left to expand: unknown names, a mention of itself and `$$` are gone, as in
+/// what is passed on to another pipeline (§23.3).
+pub(crate) fn expand_fully(scope: &dyn Scope, name: &str, value: &str) -> String {
+    let known = Expansion::of(scope, name).run(value);
+    let mut out = String::with_capacity(known.len());
+    for piece in pieces(&known) {
+        if let Piece::Plain(text) = piece {
+            out.push_str(&text.replace("$$", "").replace("%%", ""));
+        }
+    }
+    out
+}
+
 /// Values can double at every level; a text longer than this stays as written.
 const MAX_TEXT: usize = 1 << 20;
 /// References followed for one text.

@@ -191,7 +191,8 @@ impl<'a> Includer<'a> {
     /// A text for people, without the values of masked variables: an address may hold a token.
     fn hidden(&self, text: &str) -> String {
         let cx = self.cx;
-        let masked = [&cx.predefined, &cx.project, &cx.pipeline].into_iter().flatten();
+        let project = cx.project.iter().map(|of_project| &of_project.variable);
+        let masked = cx.predefined.iter().chain(project).chain(&cx.pipeline);
         let mut text = text.to_owned();
         for variable in masked.filter(|variable| variable.masked && !variable.value.trim().is_empty()) {
             if text.contains(&variable.value) {
@@ -561,11 +562,14 @@ impl<'a> Includer<'a> {
         let mut fields = component.unwrap_or_default();
         fields.retain(|field, _| header.component.contains(field));
         let (cx, asker) = (self.cx, asker.clone());
+        let project = crate::project_variables::select(&cx.project, None, cx.protected_ref);
         let variable = move |name: &str| {
-            let lists = [&cx.pipeline, &cx.project, &cx.predefined];
-            let find = |list: &'a Vec<harrier_base::Variable>| list.iter().rev().find(|v| v.key == name);
+            let lists = [&cx.pipeline, &project, &cx.predefined];
+            let find = |list: &'_ Vec<harrier_base::Variable>| {
+                list.iter().rev().find(|v| v.key == name).map(|v| (v.value.clone(), v.masked))
+            };
             let found = lists.into_iter().find_map(find).filter(|_| asker != Home::Nowhere)?;
-            Some(Known { value: found.value.clone(), masked: found.masked })
+            Some(Known { value: found.0, masked: found.1 })
         };
         let access = Access { inputs: &values, component: &fields, variable: &variable };
         match interpolate(self.tree, parsed.content, &access, &mut self.budget) {

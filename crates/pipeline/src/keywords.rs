@@ -8,6 +8,7 @@ pub(crate) mod defaults;
 pub(crate) mod environment;
 pub(crate) mod image;
 pub(crate) mod job;
+pub(crate) mod job_inputs;
 pub(crate) mod needs;
 pub(crate) mod parallel;
 pub(crate) mod refs;

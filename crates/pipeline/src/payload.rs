@@ -5,6 +5,7 @@ use crate::expand::{Scope, Winners, expand_existing, for_runner};
 use crate::glob::wildcard_matches;
 use crate::pipeline::{CacheKey, Image, Job, Service, YamlVariable};
 use crate::predefined::{PipelineFacts, job_variables, pipeline_variables, user_variables};
+use crate::secrets::secrets;
 use harrier_api::{
     Artifact, Cache, Credentials, Dependency, GitInfo, Hook, JobInfo, JobPayload, JobVariable,
     PayloadFeatures, RunnerInfo, Step,
@@ -52,7 +53,12 @@ pub struct JobFacts<'a> {
     pub runner: Option<RunnerFacts>,
     /// Variables from the dotenv reports of jobs before it, in their order.
     pub dotenv: Vec<Variable>,
-    /// Instance, group and project variables, lowest first.
+    /// Its id tokens, signed: a masked variable for each of [`Job::id_tokens`] that could be made.
+    pub id_tokens: &'a [Variable],
+    /// Values that a person has given for its inputs.
+    pub inputs: &'a [(String, serde_json::Value)],
+    /// Instance, group and project variables for its environment and ref, lowest first
+    /// ([`crate::project_variables::select`]).
     pub project: &'a [Variable],
     /// Variables of the run.
     pub run: &'a [Variable],
@@ -170,13 +176,16 @@ pub fn job_payload(job: &Job, facts: JobFacts<'_>) -> JobPayload {
         .enumerate()
         .map(|(index, cache)| self::cache(cache, index, &facts, protected, &scope))
         .collect();
-    JobPayload {
+    let mut payload = JobPayload {
         id: facts.id,
         allow_git_fetch: facts.allow_git_fetch,
         job_info: info,
         git_info: git,
         runner_info: RunnerInfo { timeout },
         steps: steps(job, timeout),
+        // `script` and `run` exclude each other, on the wire too.
+        run: job.run.as_ref().map(serde_json::Value::to_string),
+        secrets: secrets(job, &scope),
         image: job.image.as_ref().map(image),
         services: job.services.iter().map(service).collect(),
         artifacts: artifacts(job),
@@ -206,7 +215,9 @@ pub fn job_payload(job: &Job, facts: JobFacts<'_>) -> JobPayload {
             .collect(),
         token: facts.token,
         ..JobPayload::default()
-    }
+    };
+    crate::job_inputs::put_in(job, facts.inputs, &mut payload);
+    payload
 }
 
 /// All variables in Rails' order, later ones winning (`runner-api.md` §16.4).
@@ -224,6 +235,7 @@ fn variables(job: &Job, facts: &JobFacts<'_>) -> Vec<Variable> {
         out.push(Variable::internal("CI_REGISTRY_PASSWORD", facts.token.expose()).masked());
     }
     out.push(Variable::internal("CI_REPOSITORY_URL", facts.git.repo_url.expose()));
+    out.extend(facts.id_tokens.iter().cloned());
     out.extend(job_variables(job));
     if facts.played {
         out.push(Variable::public("CI_JOB_MANUAL", "true"));
@@ -250,12 +262,15 @@ fn variables(job: &Job, facts: &JobFacts<'_>) -> Vec<Variable> {
     out
 }
 
-fn yaml_variable(variable: &YamlVariable) -> Variable {
+pub(crate) fn yaml_variable(variable: &YamlVariable) -> Variable {
     let out = Variable::public(&variable.key, &variable.value);
     if variable.raw { out.raw() } else { out }
 }
 
 fn steps(job: &Job, timeout: i64) -> Vec<Step> {
+    if job.run.is_some() {
+        return Vec::new();
+    }
     let script = job.before_script.iter().chain(&job.script).cloned().collect();
     let mut steps = vec![Step {
         name: "script".into(),
@@ -264,6 +279,15 @@ fn steps(job: &Job, timeout: i64) -> Vec<Step> {
         when: "on_success".into(),
         allow_failure: false,
     }];
+    if let Some(release) = &job.release {
+        steps.push(Step {
+            name: "release".into(),
+            script: crate::release_step::script(release),
+            timeout,
+            when: "on_success".into(),
+            allow_failure: false,
+        });
+    }
     if !job.after_script.is_empty() {
         steps.push(Step {
             name: "after_script".into(),

@@ -29,6 +29,20 @@ pub struct PipelineFacts {
     pub config_path: String,
     /// `workflow:name`, once it is known.
     pub name: Option<String>,
+    /// Of a pipeline that a bridge has made.
+    pub upstream: Option<UpstreamFacts>,
+}
+
+/// Who made a downstream pipeline (`CI_UPSTREAM_*`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct UpstreamFacts {
+    /// The bridge's pipeline.
+    pub pipeline_id: i64,
+    /// The bridge.
+    pub job_id: i64,
+    /// The bridge's project.
+    pub project_id: i64,
 }
 
 /// The server a pipeline runs on; a local run invents one.
@@ -134,6 +148,11 @@ pub fn pipeline_variables(facts: &PipelineFacts) -> Vec<Variable> {
         out.put("CI_PIPELINE_NAME", name);
     }
     out.put("CI_CONFIG_PATH", &facts.config_path);
+    if let Some(upstream) = &facts.upstream {
+        out.put("CI_UPSTREAM_PIPELINE_ID", upstream.pipeline_id.to_string());
+        out.put("CI_UPSTREAM_JOB_ID", upstream.job_id.to_string());
+        out.put("CI_UPSTREAM_PROJECT_ID", upstream.project_id.to_string());
+    }
     out.0
 }
 

@@ -28,6 +28,8 @@ pub enum Event {
     /// The pipeline that a bridge has made has this status now. The first one tells that it exists. A bridge that
     /// could not make one ends with [`Event::Finished`].
     Downstream(JobId, Status),
+    /// The host does not carry out a job that got [`Action::Start`]: it counts as skipped.
+    Omitted(JobId),
     /// With [`Scheduler::with_shared_resources`]: the resource that the job waits for is its own now.
     Resource(JobId),
     /// A person takes the timer off a delayed job, which then waits to be played.
@@ -212,6 +214,12 @@ impl Scheduler {
                 if self.is(id, &[Status::Scheduled]) && !self.jobs[id.0].mirrors() {
                     self.jobs[id.0].status = Status::Manual;
                     actions.push(Action::AwaitPlay(id));
+                }
+            }
+            Event::Omitted(id) => {
+                if self.is(id, &[Status::Pending, Status::Running]) {
+                    self.jobs[id.0].status = Status::Skipped;
+                    self.release(id.0, &mut actions);
                 }
             }
             Event::Resource(id) => self.granted(id.0, &mut actions),

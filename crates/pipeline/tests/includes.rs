@@ -64,10 +64,10 @@ fn cx() -> Context {
         ("CI_COMMIT_SHA", "feed"),
     ]);
     cx.project = vec![
-        Variable::public("FILE", "x.yml"),
-        Variable::public("DIR", "ci"),
-        Variable::public("WORD", "pass"),
-        Variable::public("TOKEN", "s3cr3t-token").masked(),
+        Variable::public("FILE", "x.yml").into(),
+        Variable::public("DIR", "ci").into(),
+        Variable::public("WORD", "pass").into(),
+        Variable::public("TOKEN", "s3cr3t-token").masked().into(),
     ];
     cx.changes = Some(vec!["src/a.rs".into()]);
     cx

@@ -12,9 +12,9 @@ use support::*;
 fn cx(given: Value) -> Context {
     let mut cx = context(&[("CI_PROJECT_PATH", "me/mine")]);
     cx.project = vec![
-        Variable::public("WHO", "world"),
-        Variable::public("OUTER", "$WHO"),
-        Variable::public("SECRET", "s3cr3t").masked(),
+        Variable::public("WHO", "world").into(),
+        Variable::public("OUTER", "$WHO").into(),
+        Variable::public("SECRET", "s3cr3t").masked().into(),
     ];
     let given = given.as_object().unwrap();
     cx.inputs =

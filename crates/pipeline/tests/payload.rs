@@ -48,6 +48,8 @@ fn payload_with(
         max_timeout: 0,
         runner: None,
         dotenv: Vec::new(),
+        id_tokens: &[],
+        inputs: &[],
         project: &[],
         run: &[],
         manual: &[],
@@ -225,4 +227,49 @@ j:
     assert_eq!(value(&p, "CI_ENVIRONMENT_TIER"), "production");
     assert_eq!(value(&p, "CI_ENVIRONMENT_URL"), "https://7.example");
     assert_eq!(p.hooks[0].name, "pre_get_sources_script");
+}
+
+/// §26: values are put in for the runner.
+#[test]
+fn inputs_of_a_job() {
+    let text = "a:\n  inputs: {n: {default: 3, type: number}, w: {default: world, options: [world, you]}}\n  image: i:${{ \
+                job.inputs.n }}\n  script: 'echo ${{ job.inputs.w }} ${{ job.inputs.x }} ${N}'\n  artifacts: {paths: \
+                ['${{job.inputs.w}}/']}\n";
+    let given = [("w".to_owned(), serde_json::json!("you"))];
+    let payload = payload_with(text, "a", |facts, _| facts.inputs = Box::leak(Box::new(given)));
+    assert_eq!(payload.steps[0].script, ["echo you ${{ job.inputs.x }} ${N}"]);
+    assert_eq!(payload.image.unwrap().name, "i:3");
+    assert_eq!(payload.artifacts[0].paths, ["you/"]);
+    assert!(payload.inputs.is_empty());
+}
+
+/// `runner-api.md` §4.7, §4.13, §4.14
+#[test]
+fn release_secrets_and_steps() {
+    let text = "a:\n  id_tokens: {T: {aud: x}}\n  secrets: {V: {vault: a/b@kv, file: false}, Z: {azure_key_vault: {name: \
+                $N}, token: $T}}\n  variables: {VAULT_SERVER_URL: https://v, N: n}\n  script: x\n  after_script: [y]\n  \
+                release: {tag_name: v$N, description: d, milestones: [m], assets: {links: [{name: l, url: u}]}}\n\
+                b: {run: [{name: s, script: echo}]}\n";
+    let tokens = [Variable::internal("T", "jwt").masked()];
+    let payload = payload_with(text, "a", |facts, _| facts.id_tokens = Box::leak(Box::new(tokens)));
+    let names: Vec<&str> = payload.steps.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names, ["script", "release", "after_script"]);
+    let script = &payload.steps[1].script[0];
+    for part in [
+        "glab -R",
+        "create \"v$N\" --notes \"d\"",
+        "--milestone \"m\"",
+        "release-cli create --tag-name \"v$N\"",
+    ] {
+        assert!(script.contains(part), "{part}: {script}");
+    }
+    assert_eq!(payload.secrets["V"]["vault"]["server"]["url"], "https://v");
+    assert_eq!(payload.secrets["V"]["vault"]["server"]["auth"]["data"]["jwt"], "jwt");
+    assert_eq!(payload.secrets["V"]["file"], false);
+    assert_eq!(payload.secrets["Z"]["azure_key_vault"]["name"], "n");
+    assert!(payload.variables.iter().any(|v| v.key == "T" && v.masked && v.value == "jwt"));
+    let payload = payload_with(text, "b", |_, _| {});
+    assert!(payload.steps.is_empty());
+    let run: serde_json::Value = serde_json::from_str(&payload.run.unwrap()).unwrap();
+    assert_eq!(run[0]["script"], "echo");
 }

@@ -44,7 +44,7 @@ impl<W: Write> Plain<W> {
     }
 
     fn prefix(&self, job: usize) -> String {
-        let name = format!("[{}]", self.jobs.get(job).map_or("?", |j| j.name.as_str()));
+        let name = format!("[{}]", words::label(&self.jobs, job));
         self.paint.on(Colour::Blue, &words::pad(&name, self.width + 2))
     }
 }
@@ -54,8 +54,14 @@ impl<W: Write> View for Plain<W> {
         match event {
             Event::Started(started) => {
                 self.jobs.clone_from(&started.jobs);
-                self.width = started.jobs.iter().map(|j| words::width(&j.name)).max().unwrap_or(0);
+                self.width = words::widest(&self.jobs);
                 writeln!(self.out, "{}", headline(started, self.paint))?;
+            }
+            Event::Child { bridge, pipeline, jobs } => {
+                self.jobs.extend(jobs.iter().cloned());
+                self.width = words::widest(&self.jobs);
+                let line = child_line(&self.jobs, *bridge, *pipeline, jobs.len());
+                writeln!(self.out, "{}", self.paint.on(Colour::Bold, &line))?;
             }
             Event::Job { job, state } => {
                 let said = match state {
@@ -141,10 +147,10 @@ impl<W: Write> Live<W> {
         let room = rows.saturating_sub(2).max(1);
         let mut lines = Vec::new();
         for (job, running) in &self.running {
-            let name = self.jobs.get(*job).map_or("?", |j| j.name.as_str());
+            let name = words::label(&self.jobs, *job);
             let took = words::time(running.since.elapsed());
             let sign = if running.canceling { "⊘" } else { SPINNER[self.step % SPINNER.len()] };
-            let head = format!("{sign} {}  {took:>10}  ", words::pad(name, self.width));
+            let head = format!("{sign} {}  {took:>10}  ", words::pad(&name, self.width));
             let rest = columns.saturating_sub(words::width(&head) + 1);
             lines.push(if words::width(&head) > columns {
                 words::cut(&head, columns)
@@ -173,11 +179,11 @@ impl<W: Write> Live<W> {
         self.running.remove(&job);
         self.done += 1;
         let (sign, colour, text, took) = words::state(state);
-        let name = self.jobs.get(job).map_or("?", |j| j.name.as_str());
+        let name = words::label(&self.jobs, job);
         let line = format!(
             "{} {}  {:>10}  {}",
             self.paint.on(colour, sign),
-            words::pad(name, self.width),
+            words::pad(&name, self.width),
             took.map(words::time).unwrap_or_default(),
             self.paint.on(colour, &text)
         );
@@ -189,7 +195,7 @@ impl<W: Write> Live<W> {
             if !matches!(state, JobState::Failed { allowed: false, .. }) {
                 continue;
             }
-            let name = self.jobs.get(job).map_or("?", |j| j.name.as_str());
+            let name = words::label(&self.jobs, job);
             writeln!(self.out, "\n{}", self.paint.on(Colour::Bold, &format!("Log of {name}")))?;
             match ended.logs.get(job).and_then(Option::as_ref).map(std::fs::read) {
                 Some(Ok(bytes)) => {
@@ -210,8 +216,15 @@ impl<W: Write> View for Live<W> {
         match event {
             Event::Started(started) => {
                 self.jobs.clone_from(&started.jobs);
-                self.width = started.jobs.iter().map(|j| words::width(&j.name)).max().unwrap_or(0);
+                self.width = words::widest(&self.jobs);
                 let line = headline(started, self.paint);
+                self.above(&line)?;
+            }
+            Event::Child { bridge, pipeline, jobs } => {
+                self.jobs.extend(jobs.iter().cloned());
+                self.width = words::widest(&self.jobs);
+                let line = child_line(&self.jobs, *bridge, *pipeline, jobs.len());
+                let line = self.paint.on(Colour::Bold, &line);
                 self.above(&line)?;
             }
             Event::Job { job, state } => match state {
@@ -226,13 +239,13 @@ impl<W: Write> View for Live<W> {
                 }
                 JobState::Retrying(why) => {
                     self.running.remove(job);
-                    let name = self.jobs.get(*job).map_or("?", |j| j.name.as_str());
+                    let name = words::label(&self.jobs, *job);
                     let line = format!("↻ {name}: {}, trying again", words::failure(why));
                     let line = self.paint.on(Colour::Yellow, &line);
                     self.above(&line)?;
                 }
                 JobState::Scheduled(delay) => {
-                    let name = self.jobs.get(*job).map_or("?", |j| j.name.as_str());
+                    let name = words::label(&self.jobs, *job);
                     let line = format!("· {name} starts in {}", words::time(*delay));
                     let line = self.paint.on(Colour::Dim, &line);
                     self.above(&line)?;
@@ -292,8 +305,11 @@ impl<W: Write> Json<W> {
         Self { out, jobs: Vec::new() }
     }
 
-    fn name(&self, job: usize) -> &str {
-        self.jobs.get(job).map_or("?", |j| j.name.as_str())
+    /// Name of a job, and of the bridges above it, as fields.
+    fn who(&self, job: usize) -> Value {
+        let mut fields = json!({"job": self.jobs.get(job).map_or("?", |j| j.name.as_str())});
+        merge(&mut fields, parents(&self.jobs, job));
+        fields
     }
 }
 
@@ -308,15 +324,27 @@ impl<W: Write> View for Json<W> {
                     "sha": started.sha, "dirty": started.dirty, "jobs": jobs});
                 writeln!(self.out, "{line}")?;
             }
+            Event::Child { bridge, pipeline, jobs } => {
+                self.jobs.extend(jobs.iter().cloned());
+                let jobs: Vec<Value> =
+                    jobs.iter().map(|j| json!({"name": j.name, "stage": j.stage})).collect();
+                let mut line = json!({"event": "child"});
+                merge(&mut line, self.who(*bridge));
+                merge(&mut line, json!({"pipeline": pipeline, "jobs": jobs}));
+                writeln!(self.out, "{line}")?;
+            }
             Event::Job { job, state } => {
-                let mut line = json!({"event": "job", "job": self.name(*job)});
+                let mut line = json!({"event": "job"});
+                merge(&mut line, self.who(*job));
                 merge(&mut line, state_json(state));
                 writeln!(self.out, "{line}")?;
             }
             Event::Log { job, bytes } => {
                 for text in bytes.split_inclusive(|b| *b == b'\n') {
                     let text = words::log_line(text, Paint(false));
-                    let line = json!({"event": "log", "job": self.name(*job), "text": text});
+                    let mut line = json!({"event": "log"});
+                    merge(&mut line, self.who(*job));
+                    merge(&mut line, json!({"text": text}));
                     writeln!(self.out, "{line}")?;
                 }
             }
@@ -327,8 +355,10 @@ impl<W: Write> View for Json<W> {
                     .iter()
                     .zip(&ended.jobs)
                     .zip(&ended.logs)
-                    .map(|((job, state), log)| {
+                    .enumerate()
+                    .map(|(at, ((job, state), log))| {
                         let mut line = json!({"name": job.name, "stage": job.stage});
+                        merge(&mut line, parents(&self.jobs, at));
                         merge(&mut line, state_json(state));
                         if let (Some(log), Some(map)) = (log, line.as_object_mut()) {
                             map.insert("log".into(), json!(log));
@@ -381,6 +411,19 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
+/// The bridges above a job of a child pipeline, the outermost first; nothing for other jobs.
+fn parents(jobs: &[JobName], job: usize) -> Value {
+    match words::bridges(jobs, job) {
+        none if none.is_empty() => json!({}),
+        some => json!({ "parents": some.iter().map(|j| j.name.as_str()).collect::<Vec<_>>() }),
+    }
+}
+
+fn child_line(jobs: &[JobName], bridge: usize, pipeline: i64, count: usize) -> String {
+    let count = if count == 1 { "1 job".to_owned() } else { format!("{count} jobs") };
+    format!("Child pipeline {pipeline} of {}: {count}", words::label(jobs, bridge))
+}
+
 fn headline(started: &Started, paint: Paint) -> String {
     let short: String = started.sha.chars().take(8).collect();
     let tree = if started.dirty { ", with the changes of the work tree" } else { "" };
@@ -431,7 +474,8 @@ mod tests {
     }
 
     fn started(names: &[&str]) -> Event {
-        let jobs = names.iter().map(|n| JobName { name: (*n).into(), stage: "test".into() }).collect();
+        let jobs =
+            names.iter().map(|n| JobName { name: (*n).into(), stage: "test".into(), bridge: None }).collect();
         let (git_ref, sha) = ("main".into(), "0123456789".into());
         Event::Started(Started { pipeline: 7, git_ref, sha, dirty: true, jobs })
     }

@@ -81,9 +81,49 @@ pub fn state(state: &JobState) -> (&'static str, Colour, String, Option<Duration
     }
 }
 
+/// The bridges above a job of a child pipeline, the outermost first.
+pub fn bridges(jobs: &[JobName], job: usize) -> Vec<&JobName> {
+    let mut above = Vec::new();
+    let mut at = jobs.get(job).and_then(|j| j.bridge);
+    // A bridge comes before the jobs of its pipeline, so this ends.
+    while let Some(bridge) = at.and_then(|at| jobs.get(at)) {
+        above.insert(0, bridge);
+        at = bridge.bridge;
+    }
+    above
+}
+
+/// `job`, or `bridge › job` for a job of a child pipeline.
+pub fn label(jobs: &[JobName], job: usize) -> String {
+    let above = bridges(jobs, job);
+    let own = jobs.get(job).map_or("?", |j| j.name.as_str());
+    above.iter().map(|j| j.name.as_str()).chain([own]).collect::<Vec<_>>().join(" › ")
+}
+
+/// Columns of the longest label.
+pub fn widest(jobs: &[JobName]) -> usize {
+    (0..jobs.len()).map(|job| width(&label(jobs, job))).max().unwrap_or(0)
+}
+
+/// The jobs in the order of the table: those of a child pipeline below their bridge.
+fn order(jobs: &[JobName]) -> Vec<usize> {
+    let mut out = Vec::with_capacity(jobs.len());
+    let below = |bridge: Option<usize>| (0..jobs.len()).rev().filter(move |at| jobs[*at].bridge == bridge);
+    let mut open: Vec<usize> = below(None).collect();
+    while let Some(at) = open.pop() {
+        out.push(at);
+        open.extend(below(Some(at)));
+    }
+    out
+}
+
 /// The table at the end, and the result below it.
 pub fn table(jobs: &[JobName], ended: &Ended, paint: Paint) -> String {
-    let name_width = jobs.iter().map(|j| width(&j.name)).max().unwrap_or(0).max(3);
+    let order = order(jobs);
+    let names: Vec<String> = (0..jobs.len())
+        .map(|at| format!("{}{}", "  ".repeat(bridges(jobs, at).len()), jobs[at].name))
+        .collect();
+    let name_width = names.iter().map(|name| width(name)).max().unwrap_or(0).max(3);
     let stage_width = jobs.iter().map(|j| width(&j.stage)).max().unwrap_or(0).max(5);
     let rows: Vec<_> = ended.jobs.iter().map(state).collect();
     let words_width = rows.iter().map(|(_, _, words, _)| width(words)).max().unwrap_or(0).max(6);
@@ -98,12 +138,13 @@ pub fn table(jobs: &[JobName], ended: &Ended, paint: Paint) -> String {
         );
         let _ = writeln!(out, "{}", paint.on(Colour::Dim, &head));
     }
-    for (job, (sign, colour, words, took)) in jobs.iter().zip(&rows) {
+    for at in order {
+        let (job, Some((sign, colour, words, took))) = (&jobs[at], rows.get(at)) else { continue };
         let _ = writeln!(
             out,
             "{} {}  {}  {}  {:>10}",
             paint.on(*colour, sign),
-            pad(&job.name, name_width),
+            pad(&names[at], name_width),
             pad(&job.stage, stage_width),
             paint.on(*colour, &pad(words, words_width)),
             took.map_or_else(|| "-".to_owned(), time),
@@ -267,7 +308,7 @@ mod tests {
 
     #[test]
     fn the_table_marks_allowed_failures_and_manual_jobs() {
-        let names = |n: &str, s: &str| JobName { name: n.into(), stage: s.into() };
+        let names = |n: &str, s: &str| JobName { name: n.into(), stage: s.into(), bridge: None };
         let second = Duration::from_secs(1);
         let why = Failure { reason: "script_failure".into(), exit_code: Some(7) };
         let ended = Ended {
@@ -289,5 +330,15 @@ mod tests {
              ▸ ship       deploy  manual                                  -\n\
              Pipeline passed with warnings in 2.00 s\n"
         );
+    }
+
+    #[test]
+    fn the_jobs_of_a_child_pipeline_stand_below_their_bridge() {
+        let name = |n: &str, bridge: Option<usize>| JobName { name: n.into(), stage: "s".into(), bridge };
+        let jobs =
+            [name("a", None), name("b", None), name("c", Some(0)), name("d", Some(2)), name("e", Some(0))];
+        assert_eq!(order(&jobs), [0, 2, 3, 4, 1]);
+        assert_eq!(label(&jobs, 3), "a › c › d");
+        assert_eq!(widest(&jobs), 9);
     }
 }

@@ -4,12 +4,12 @@ use super::defaults::{Inherit, Inherited, inherit};
 use super::needs::{NeedSpec, NeedsOf, dependencies, needs};
 use super::parallel::{Parallel, parallel};
 use super::refs::{Refs, refs};
-use super::{credentials, environment, release, running, steps, trigger, variables};
+use super::{credentials, environment, job_inputs, release, running, steps, trigger, variables};
 use crate::check::{Check, Path};
 use crate::diagnostic::Place;
 use crate::pipeline::{
-    AllowFailure, Bridge, DastConfiguration, Environment, NeedElsewhere, Pages, Release, SecretSource, When,
-    YamlVariable,
+    AllowFailure, Bridge, DastConfiguration, Environment, JobInput, NeedElsewhere, Pages, Release,
+    SecretSource, When, YamlVariable,
 };
 use crate::rules::{Rule, RulesOf, rules, when_word};
 use crate::yaml::{Entry, NodeId, Value};
@@ -108,6 +108,7 @@ pub(crate) struct JobSpec {
     pub bridge: Option<Bridge>,
     pub elsewhere: Vec<NeedElsewhere>,
     pub run: Option<serde_json::Value>,
+    pub inputs: Vec<JobInput>,
     pub secrets: Vec<SecretSource>,
     pub dast_configuration: Option<DastConfiguration>,
     pub pages: Option<Pages>,
@@ -191,6 +192,7 @@ impl JobReader<'_> {
             bridge: None,
             elsewhere: Vec::new(),
             run: None,
+            inputs: Vec::new(),
             secrets: Vec::new(),
             dast_configuration: None,
             pages: None,
@@ -366,7 +368,7 @@ impl JobReader<'_> {
             spec.manual_confirmation = c.text(&path.then("manual_confirmation"), given);
         }
         if let Some(given) = given("inputs") {
-            c.unsupported(&path.then("inputs"), given);
+            spec.inputs = job_inputs::job_inputs(c, &path.then("inputs"), given).unwrap_or_default();
         }
         if let Some(given) = given("secrets") {
             spec.secrets = credentials::secrets(c, &path.then("secrets"), given).unwrap_or_default();

@@ -153,7 +153,7 @@ pub fn surroundings(case: &Case) -> (Repository, Context) {
             "source" => cx.run.source = rest.clone(),
             "path" => cx.run.project_path = rest.clone(),
             "predefined" => cx.predefined.push(variable(rest)),
-            "project" => cx.project.push(variable(rest)),
+            "project" => cx.project.push(variable(rest).into()),
             "run" => cx.pipeline.push(variable(rest)),
             "changes" => cx.changes = Some(words(rest)),
             "input" => {
