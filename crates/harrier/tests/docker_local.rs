@@ -445,3 +445,55 @@ fn a_kept_job_can_be_visited_and_goes_in_time() {
     }
     tree.clean();
 }
+
+/// What root makes in a container must not be in the user's way.
+#[test]
+fn a_user_who_is_not_root() {
+    images(&["debian-git"]);
+    let tree = Tree::new(
+        "make:\n  image: harrier-test/debian-git\n  cache: {key: k, paths: [deps/]}\n\
+         \x20 script: ['git log --oneline -1; id -u', 'mkdir -p out deps', 'echo d >deps/d; echo a >out/a; chmod 0700 out deps']\n\
+         \x20 artifacts: {paths: [out/]}\n\
+         use:\n  needs: [make]\n  cache: {key: k, paths: [deps/]}\n  script: ['cat out/a deps/d; echo I am $(id -u)']\n",
+    );
+    const NOBODY: &str = "65534";
+    let home = tree.home.path().display().to_string();
+    let own = tree.home.path().join("harrier");
+    std::fs::copy(env!("CARGO_BIN_EXE_harrier"), &own).expect("copied");
+    let dir = tree.dir.path().display().to_string();
+    command(Path::new("chown"), &["-R", &format!("{NOBODY}:{NOBODY}"), &home, &dir]);
+    let group = std::fs::metadata("/var/run/docker.sock").expect("an engine's socket").gid().to_string();
+    let run = |args: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", NOBODY, "--regid", NOBODY, "--groups", &group])
+            .arg(&own)
+            .arg("run")
+            .args(args);
+        command
+            .current_dir(tree.dir.path())
+            .env("HOME", &home)
+            .env_remove("DOCKER_HOST")
+            .stdin(Stdio::null());
+        Run::of(command.output().expect("setpriv runs"))
+    };
+    for _ in 0..2 {
+        let ran = run(&["--json"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.text());
+        assert!(ran.says("0") && ran.says(&format!("I am {NOBODY}")), "{}", ran.text());
+    }
+    let strangers = command(Path::new("find"), &[&dir, "!", "-uid", NOBODY]);
+    assert_eq!(strangers, "");
+    let owner = format!("label=dev.harrier.owner={}", tree.owner());
+    let output = Command::new("setpriv")
+        .args(["--reuid", NOBODY, "--regid", NOBODY, "--groups", &group])
+        .arg(&own)
+        .args(["run", "--clean"])
+        .current_dir(tree.dir.path())
+        .env("HOME", &home)
+        .output()
+        .expect("setpriv runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!tree.dir.path().join(".harrier").exists());
+    assert_eq!(docker(&["volume", "ls", "-q", "--filter", &owner]), "");
+}
