@@ -146,12 +146,9 @@ async fn a_push_makes_the_project_and_its_pipeline_is_a_page() {
 
     let browser = server.browser(&root).await;
     let page = server.get("/root/app/-/pipelines/1", &browser).await;
-    for text in [
-        "The &lt;b&gt;first&lt;/b&gt; commit",
-        "unit &lt;x&gt;",
-        "no runner is online",
-        "waits for build",
-    ] {
+    for text in
+        ["The &lt;b&gt;first&lt;/b&gt; commit", "unit &lt;x&gt;", "no runner is online", "waits for build"]
+    {
         assert!(page.contains(text), "{text} in {page}");
     }
     assert!(server.get("/root/app/-/pipelines/1?graph=needs", &browser).await.contains("<svg"));

@@ -504,7 +504,7 @@ impl Payloads for HandingOut {
         let wanted = downstream(job, &self.bridge_facts(id, &url, &dotenv))
             .map_err(|error| NotMade::Failed { reason: error.reason(), message: error.to_string() })?;
         match wanted {
-            Downstream::Child(wanted) => self.child(job, wanted),
+            Downstream::Child(wanted) => self.child(job, *wanted),
             Downstream::Project { project, branch, .. } => {
                 let branch = branch.map(|branch| format!(" at {branch}")).unwrap_or_default();
                 Err(NotMade::Elsewhere {

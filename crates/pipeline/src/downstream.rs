@@ -38,7 +38,7 @@ pub struct BridgeFacts<'a> {
 /// What a bridge makes.
 pub enum Downstream {
     /// A pipeline of the same project and commit.
-    Child(ChildPipeline),
+    Child(Box<ChildPipeline>),
     /// A pipeline of another project.
     Project {
         /// `group/name`
@@ -146,7 +146,7 @@ pub fn downstream(job: &Job, facts: &BridgeFacts<'_>) -> Result<Downstream, Brid
                 }),
                 ..facts.pipeline.clone()
             };
-            Ok(Downstream::Child(ChildPipeline {
+            Ok(Downstream::Child(Box::new(ChildPipeline {
                 // JSON is YAML.
                 root: SourceFile {
                     name: format!("trigger:include of {}", job.name),
@@ -154,7 +154,7 @@ pub fn downstream(job: &Job, facts: &BridgeFacts<'_>) -> Result<Downstream, Brid
                 },
                 variables: passed_on(job, facts, *forward, &scope),
                 facts: facts_of_child,
-            }))
+            })))
         }
     }
 }

@@ -519,7 +519,8 @@ impl Plan {
             if job.when == "delayed" && !bridge {
                 text.push_str(", start_in: 1 min");
             }
-            if !job.allow_failure.is_empty() && !(bridge && job.allow_failure.starts_with('{')) {
+            let codes = job.allow_failure.starts_with('{');
+            if !(job.allow_failure.is_empty() || bridge && codes) {
                 text.push_str(&format!(", allow_failure: {}", job.allow_failure));
             }
             // Whether a bridge that was open again holds its resource is not kept.
