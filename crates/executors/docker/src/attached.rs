@@ -27,6 +27,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// How long an engine that does not answer may take to come back.
 const ENGINE_TRIES: u32 = 60;
 const ENGINE_PAUSE: Duration = Duration::from_secs(1);
+/// How long a busy engine may take to say that it is there.
+const PING: Duration = Duration::from_secs(5);
 /// How often the mark of a full log is looked for.
 const LOOK_EVERY: u64 = 256 * 1024;
 
@@ -76,8 +78,10 @@ pub(crate) async fn ended(engine: &Engine, name: &str) -> Result<i64, DockerErro
                     engine.address
                 )));
             }
-            Some(Ok(answer)) => return Ok(answer.status_code),
-            Some(Err(Error::DockerContainerWaitError { code, .. })) => return Ok(code),
+            Some(Ok(answer)) => return truly(engine, name, answer.status_code).await,
+            Some(Err(Error::DockerContainerWaitError { code, .. })) => {
+                return truly(engine, name, code).await;
+            }
             Some(Err(error)) if status(&error) == Some(404) => {
                 return Err(DockerError::Gone { name: name.to_owned() });
             }
@@ -96,6 +100,18 @@ pub(crate) async fn ended(engine: &Engine, name: &str) -> Result<i64, DockerErro
         }
         tokio::time::sleep(ENGINE_PAUSE).await;
     }
+}
+
+/// An engine that shuts down ends its containers and still tells of it, but lets nobody in any more: such an end is not the
+/// container's own.
+async fn truly(engine: &Engine, name: &str, code: i64) -> Result<i64, DockerError> {
+    if code != 0 && matches!(tokio::time::timeout(PING, engine.docker.ping()).await, Ok(Err(_))) {
+        return Err(DockerError::Lost(format!(
+            "the engine at {} was stopped while the container {name} ran; retry the job",
+            engine.address
+        )));
+    }
+    Ok(code)
 }
 
 impl Attached {
