@@ -311,9 +311,17 @@ impl Lane {
                 let id = self.rig.server.add_job(self.job(seed, Pace::Gate));
                 self.reaches(id, "line 3 of").await;
                 let kind = if fault == HelperKilledAtRest { "predefined" } else { "build" };
-                let container = self.container(id, kind).await;
+                // One that may serve several jobs carries no job's labels; one job runs at a time.
+                let mut containers = match fault {
+                    HelperKilledAtRest => self.rig.helpers().await,
+                    _ => Vec::new(),
+                };
+                if containers.is_empty() {
+                    containers.push(self.container(id, kind).await);
+                }
                 let verb: &[&str] = if fault == BuildRemoved { &["rm", "--force"] } else { &["kill"] };
-                self.rig.engine.docker(&[verb, &[&container]].concat()).await;
+                let names: Vec<&str> = containers.iter().map(String::as_str).collect();
+                self.rig.engine.docker(&[verb, &names].concat()).await;
                 let_through(marks, id);
                 self.fired(fault);
                 id

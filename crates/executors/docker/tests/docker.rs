@@ -490,3 +490,45 @@ fn what_a_dead_runner_has_left_is_swept() {
     assert!(sweep() >= 3);
     bench.assert_clean();
 }
+
+#[test]
+fn half_made_things_go_and_those_of_others_stay() {
+    let bench = Bench::new(&["true"]);
+    let state = bench.state.path();
+    std::fs::write(state.join("owner"), "0123456789abcdef").expect("written");
+    let tag = format!("{}-{}", std::process::id(), bench.project);
+    let (ours, job) = ("dev.harrier.owner=0123456789abcdef", "dev.harrier.job=7-gone");
+    let ledger = harrier_store::Ledger::open(state).expect("ledger");
+    // In the ledger, and never made.
+    for (kind, name) in [("docker-container", "c"), ("docker-volume", "v"), ("docker-network", "n")] {
+        ledger.add(kind, &format!("never-made-{name}-{tag}"), "7-gone").expect("added");
+    }
+    let make = |name: &str, labels: &[&str]| {
+        let name = format!("{name}-{tag}");
+        let mut words = vec!["create", "--name", &name];
+        words.extend(labels.iter().flat_map(|label| ["--label", label]));
+        words.extend([IMAGE, "true"]);
+        docker(&words);
+        name
+    };
+    // Made, never started, and not in the ledger.
+    let half = make("runner-x-project-1-concurrent-0-build", &[ours, job]);
+    let others = [
+        make("runner-x-project-1-concurrent-0-build-2", &[]),
+        make("runner-y-project-1-concurrent-0-build", &["dev.harrier.owner=fedcba9876543210", job]),
+        make("never-made-c-2", &["com.gitlab.gitlab-runner.managed=true"]),
+    ];
+    let volume = format!("never-made-v-2-{tag}");
+    docker(&["volume", "create", &volume]);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (executor, entry) = (DockerExecutor::new(), bench.entry());
+    runtime.block_on(executor.sweep(state, &entry)).expect("swept");
+    let all = docker(&["ps", "--all", "--format", "{{.Names}}"]);
+    let there = |name: &str| all.lines().any(|line| line == name);
+    let (kept, gone) = (others.iter().all(|name| there(name)), !there(&half));
+    let volume_kept = docker(&["volume", "ls", "--format", "{{.Name}}"]).lines().any(|line| line == volume);
+    docker(&[&["rm"], &others.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
+    docker(&["volume", "rm", &volume]);
+    assert!(kept && gone && volume_kept, "{all}");
+    assert_eq!(ledger.list().expect("listed"), vec![]);
+}

@@ -263,12 +263,19 @@ impl DockerRig {
         printed.lines().map(str::to_owned).collect()
     }
 
-    /// Containers, networks, and volumes that are no caches.
+    /// Containers, networks, and volumes that are no caches; without helpers that wait for a next job.
     pub async fn left(&self) -> Vec<String> {
         let mut left = self.owned(&["ps", "--all"]).await;
+        let waiting = self.helpers().await;
+        left.retain(|id| !waiting.contains(id));
         left.extend(self.owned(&["network", "ls"]).await);
         left.extend(self.owned(&["volume", "ls", "--filter", "label=dev.harrier.job"]).await);
         left
+    }
+
+    /// Helpers that may serve several jobs.
+    pub async fn helpers(&self) -> Vec<String> {
+        self.owned(&["ps", "--all", "--filter", "label=dev.harrier.warm"]).await
     }
 
     /// Waits until all is cleared away: a job is reported before.
@@ -285,8 +292,13 @@ impl DockerRig {
         }
     }
 
-    /// Removes the caches: nobody else does.
+    /// When helpers have waited long enough they go too; then this removes the caches, for nobody else does.
     pub async fn remove_caches(&self) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !self.helpers().await.is_empty() {
+            assert!(tokio::time::Instant::now() < deadline, "helpers wait for ever: {}", self.runner_log());
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
         for cache in self.owned(&["volume", "ls"]).await {
             self.engine.docker(&["volume", "rm", "--force", &cache]).await;
         }
