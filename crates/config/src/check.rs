@@ -338,6 +338,15 @@ impl Check<'_> {
                 self.no_effect(&at(key), none(what));
             }
         }
+        let Some(docker) = &mirror.docker else { return };
+        for (value, key, what) in [
+            (&docker.helper_image_flavor, "helper_image_flavor", "helper images in flavours"),
+            (&docker.service_slot_cgroup_template, "service_slot_cgroup_template", "slot cgroups"),
+        ] {
+            if value.as_ref().is_some_and(|text| !text.is_empty()) {
+                self.no_effect(&[at(key)[0], at(key)[1], Step::Key("docker"), Step::Key(key)], none(what));
+            }
+        }
     }
 
     fn bad(&mut self, at: &[Step<'_>], message: String, remedy: &str) {

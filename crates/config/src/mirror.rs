@@ -68,3 +68,8 @@ impl Runner {
         self.token = token;
     }
 }
+
+/// The keys of `[runners.docker]`, those of its tables not included; for tests that must not forget one.
+pub fn docker_keys() -> &'static [&'static str] {
+    <Docker as crate::table::Table>::KEYS
+}

@@ -299,9 +299,13 @@ impl Place {
         let names = ticket.services.iter().chain([&ticket.helper, &ticket.build]);
         let names = names.filter(|name| Some(*name) != stays);
         let removals =
-            names.map(|name| async move { (name, self.remove_container(name, with_volumes).await) });
-        let mut left: Vec<(String, DockerError)> = join_all(removals)
-            .await
+            names.map(|name| (name, async move { (name, self.remove_container(name, with_volumes).await) }));
+        // A container whose network another has joined goes after that one: Podman insists.
+        let (first, later): (Vec<_>, Vec<_>) =
+            removals.partition(|(name, _)| !ticket.joined || *name == &ticket.build);
+        let mut removed = join_all(first.into_iter().map(|(_, removal)| removal)).await;
+        removed.extend(join_all(later.into_iter().map(|(_, removal)| removal)).await);
+        let mut left: Vec<(String, DockerError)> = removed
             .into_iter()
             .filter_map(|(name, removed)| removed.err().map(|error| (name.clone(), error)))
             .collect();
