@@ -121,6 +121,8 @@ impl App {
         let app = Arc::clone(self);
         tasks.spawn(async move { app.keep_time().await });
         let app = Arc::clone(self);
+        tasks.spawn(async move { app.make_downstream().await });
+        let app = Arc::clone(self);
         tasks.spawn(async move { app.keep_timetable().await });
         let app = Arc::clone(self);
         tasks.spawn(async move {
@@ -146,6 +148,9 @@ impl App {
                     now.saturating_add(1000)
                 }
             };
+            if let Err(error) = self.expire_artifacts(now).await {
+                tracing::error!(error = %error, "expired artifacts could not be removed; it is tried again");
+            }
             let wait = next.saturating_sub(self.now()).clamp(10, AT_LEAST);
             let pause =
                 tokio::time::sleep(std::time::Duration::from_millis(u64::try_from(wait).unwrap_or(10)));
@@ -161,5 +166,19 @@ impl App {
                 }
             }
         }
+    }
+
+    /// Removes artifacts whose time is over: the row first, so that nobody is promised what is not there.
+    async fn expire_artifacts(&self, now: i64) -> Result<(), DatabaseError> {
+        /// At a time; the rest is for the next look.
+        const SOME: usize = 200;
+        for gone in self.store.expired_artifacts(now, SOME).await? {
+            self.store.delete_artifact(gone.job, &gone.kind).await?;
+            let path = self.data.artifact(gone.job, &gone.kind);
+            if let Err(error) = tokio::fs::remove_file(&path).await {
+                tracing::warn!(path = %path.display(), error = %error, "an expired artifact stays on the disk");
+            }
+        }
+        Ok(())
     }
 }

@@ -7,7 +7,8 @@
 mod answer;
 mod app;
 pub mod auth;
-pub mod ci_variable;
+pub mod bridges;
+mod ci_variable;
 mod coverage;
 pub mod cron;
 mod data_dir;
@@ -35,7 +36,7 @@ pub mod web;
 pub use answer::{Answer, Refusal};
 pub use app::{App, StartError};
 pub use data_dir::DataDir;
-pub use make_pipeline::{Made, MakeError, NoPipeline, Start};
+pub use make_pipeline::{Made, MadeBy, MakeError, NoPipeline, Start};
 pub use notifier::{News, Notifier, Wait};
 pub use project_making::may_make;
 pub use repository::{Commit, CommitTree, GitError, Repository};

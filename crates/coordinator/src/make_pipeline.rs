@@ -6,11 +6,13 @@ use crate::repository::{Commit, CommitTree, GitError, Repository};
 use harrier_base::Variable;
 use harrier_database::{Asks, DatabaseError, Message, NewPipeline, PipelineView, ProjectView, UserView};
 use harrier_pipeline::predefined::{
-    CommitFacts, PipelineFacts, ProjectFacts, ServerFacts, UserFacts, pipeline_variables, user_variables,
+    CommitFacts, PipelineFacts, ProjectFacts, ServerFacts, UpstreamFacts, UserFacts, pipeline_variables,
+    user_variables,
 };
 use harrier_pipeline::project_variables::ProjectVariable;
 use harrier_pipeline::wanted::wanted;
 use harrier_pipeline::{Compiled, Context, Filtered, RunKind, Severity, SourceFile, compile, render};
+use std::path::PathBuf;
 
 /// `CI_SERVER_VERSION`: the GitLab whose language this is; scripts compare it.
 const SERVER_VERSION: &str = "19.4.0";
@@ -32,6 +34,33 @@ pub struct Start {
     pub user: Option<UserView>,
     /// Variables of the run.
     pub variables: Vec<Variable>,
+    /// Of a downstream pipeline: who makes it.
+    pub from: Option<MadeBy>,
+    /// Of a downstream pipeline: what its variables say of that.
+    pub upstream: Option<UpstreamFacts>,
+}
+
+/// The bridge that makes a pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MadeBy {
+    /// Its pipeline.
+    pub pipeline: i64,
+    /// The bridge.
+    pub bridge: i64,
+}
+
+/// A configuration to be compiled, and what becomes of it.
+pub(crate) struct ToCompile {
+    pub root: SourceFile,
+    pub context: Context,
+    pub facts: PipelineFacts,
+    pub title: String,
+    pub variables: Vec<Variable>,
+    pub user: Option<i64>,
+    pub from: Option<MadeBy>,
+    pub cancels_older: bool,
+    /// Archives that `include: artifact` may read: job name and file.
+    pub artifacts: Vec<(String, PathBuf)>,
 }
 
 /// What came of it.
@@ -113,7 +142,6 @@ impl App {
             return Ok(Made::None(NoPipeline::Skipped));
         }
         let protected = project.protects(&start.git_ref, start.tag);
-        let variables = self.store.variables_for(project.id, protected, None).await?;
         let facts = PipelineFacts {
             server: self.server_facts(),
             project: project_facts(project),
@@ -131,6 +159,7 @@ impl App {
             source: start.source.clone(),
             iid: self.store.next_iid(project.id).await?,
             config_path: path.clone(),
+            upstream: start.upstream,
             ..PipelineFacts::default()
         };
         let mut predefined = pipeline_variables(&facts);
@@ -149,21 +178,46 @@ impl App {
             changes: read.changes,
             ..Context::default()
         };
-        let tree = repository.tree(&read.commit.sha);
-        let root = SourceFile { name: path, text };
+        let cancels_older = project.settings.auto_cancel && start.source == "push";
+        self.compile_and_keep(
+            project,
+            ToCompile {
+                root: SourceFile { name: path, text },
+                context,
+                facts,
+                title: read.commit.title().to_owned(),
+                variables: start.variables,
+                user: start.user.map(|user| user.id),
+                from: start.from,
+                cancels_older,
+                artifacts: Vec::new(),
+            },
+        )
+        .await
+    }
+
+    /// Compiles a configuration and keeps what comes out.
+    pub(crate) async fn compile_and_keep(
+        &self,
+        project: &ProjectView,
+        given: ToCompile,
+    ) -> Result<Made, MakeError> {
+        let ToCompile { root, context, mut facts, variables, .. } = given;
+        let repository = self.repository(project.id);
+        let tree = repository.tree(&facts.commit.sha).with_artifacts(given.artifacts);
+        let protected = facts.commit.protected;
         let compiled = waiting(move || Outcome::of(compile(root, &tree, &context))).await?;
-        let mut facts = facts;
-        let config = match compiled {
+        let (config, messages) = match compiled {
             Outcome::Filtered(why) => return Ok(Made::None(why)),
             Outcome::Compiled { config, messages } => (config, messages),
         };
-        let (config, messages) = config;
         facts.name = config.as_ref().and_then(|c| c.name.clone());
+        let own = self.store.variables_for(project.id, protected, None).await?;
         let asks = config
             .iter()
             .flat_map(|c| &c.jobs)
             .map(|job| {
-                let wanted = wanted(job, &facts, &variables, &start.variables);
+                let wanted = wanted(job, &facts, &own, &variables);
                 Asks {
                     tags: wanted.tags,
                     resource_group: wanted.resource_group,
@@ -175,15 +229,16 @@ impl App {
         let new = NewPipeline {
             project: project.id,
             iid: facts.iid,
-            user: start.user.as_ref().map(|user| user.id),
-            parent: None,
-            title: read.commit.title().to_owned(),
+            user: given.user,
+            parent: given.from.map(|from| from.pipeline),
+            bridge: given.from.map(|from| from.bridge),
+            title: given.title,
             facts,
-            variables: start.variables,
+            variables,
             config,
             asks,
             messages,
-            cancels_older: project.settings.auto_cancel && start.source == "push",
+            cancels_older: given.cancels_older,
         };
         let made = self.store.create_pipeline(new, self.now()).await?;
         repository.keep_for_pipeline(made.id, &sha)?;
@@ -191,7 +246,7 @@ impl App {
     }
 
     /// All variables of the instance and a project; which of them a job sees, the compiler finds.
-    async fn scoped_variables(&self, project: i64) -> Result<Vec<ProjectVariable>, MakeError> {
+    pub(crate) async fn scoped_variables(&self, project: i64) -> Result<Vec<ProjectVariable>, MakeError> {
         let mut all = Vec::new();
         for (level, of) in [(0, None), (1, Some(project))] {
             all.extend(self.store.variables(of).await?.into_iter().map(|kept| ProjectVariable {

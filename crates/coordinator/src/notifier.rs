@@ -2,7 +2,7 @@
 //! pipelines, jobs or logs. Fed by the store's changes and by what arrives for logs; it decides nothing, a woken request asks the
 //! store.
 
-use harrier_database::{Change, Offer, refusal};
+use harrier_database::{Change, Offer, Wants, refusal};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,14 +38,16 @@ struct Waiter {
     id: u64,
     runner: i64,
     offer: Offer,
-    wake: oneshot::Sender<()>,
+    wake: oneshot::Sender<Option<Wants>>,
 }
 
-/// A job request that waits. Dropped, it waits no more.
+/// A job request that waits. Dropped, it waits no more; a word for it that it did not use goes to the next, so that no job
+/// that became free is forgotten.
 pub struct Wait {
     id: u64,
     notifier: Notifier,
-    woken: oneshot::Receiver<()>,
+    word: oneshot::Receiver<Option<Wants>>,
+    wants: Option<Wants>,
 }
 
 impl Default for Notifier {
@@ -71,18 +73,22 @@ impl Notifier {
     /// A job request begins to wait, before it looks into the queue, so that no job falls between the two.
     pub fn wait(&self, runner: i64, offer: Offer) -> Wait {
         let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        let (wake, woken) = oneshot::channel();
+        let (wake, word) = oneshot::channel();
         self.waiting().push_back(Waiter { id, runner, offer, wake });
-        Wait { id, notifier: self.clone(), woken }
+        Wait { id, notifier: self.clone(), word, wants: None }
     }
 
     /// Something was committed.
     pub fn tell(&self, change: Change) {
         match &change {
-            Change::Queued { wants } => self.wake_one(|waiter| refusal(&waiter.offer, wants).is_none()),
+            Change::Queued { wants } => self.wake_one(wants),
             // Its offer may be another one now: whoever waits for it asks again.
-            Change::Runner { runner } => self.wake_all(|waiter| waiter.runner == *runner),
-            Change::Bridge { .. } | Change::Job { .. } | Change::Pipeline { .. } | Change::Due => {}
+            Change::Runner { runner, offer: true } => self.wake_all(|waiter| waiter.runner == *runner),
+            Change::Runner { .. }
+            | Change::Bridge { .. }
+            | Change::Job { .. }
+            | Change::Pipeline { .. }
+            | Change::Due => {}
         }
         let _ = self.inner.news.send(News::Change(change));
     }
@@ -92,12 +98,12 @@ impl Notifier {
         self.wake_all(|_| true);
     }
 
-    fn wake_one(&self, fits: impl Fn(&Waiter) -> bool) {
+    fn wake_one(&self, wants: &Wants) {
         let mut waiting = self.waiting();
-        while let Some(at) = waiting.iter().position(&fits) {
+        while let Some(at) = waiting.iter().position(|waiter| refusal(&waiter.offer, wants).is_none()) {
             let Some(waiter) = waiting.remove(at) else { return };
             // One that has just given up is not the one that takes the job.
-            if waiter.wake.send(()).is_ok() {
+            if waiter.wake.send(Some(wants.clone())).is_ok() {
                 return;
             }
         }
@@ -108,7 +114,7 @@ impl Notifier {
         let (woken, stay): (VecDeque<Waiter>, VecDeque<Waiter>) = waiting.drain(..).partition(|w| fits(w));
         *waiting = stay;
         for waiter in woken {
-            let _ = waiter.wake.send(());
+            let _ = waiter.wake.send(None);
         }
     }
 
@@ -121,15 +127,28 @@ impl Wait {
     /// Until a job may be there.
     pub async fn woken(&mut self) {
         // The sender goes only with a word.
-        let _ = (&mut self.woken).await;
+        self.wants = (&mut self.word).await.ok().flatten();
+    }
+
+    /// The queue was looked at after the word: this came of it. What fits the word, or nothing, uses it up.
+    pub fn used(&mut self, taken: Option<&Wants>) {
+        if taken.is_none() || taken == self.wants.as_ref() {
+            self.wants = None;
+        }
     }
 }
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        let mut waiting = self.notifier.waiting();
-        if let Some(at) = waiting.iter().position(|waiter| waiter.id == self.id) {
-            waiting.remove(at);
+        {
+            let mut waiting = self.notifier.waiting();
+            if let Some(at) = waiting.iter().position(|waiter| waiter.id == self.id) {
+                waiting.remove(at);
+            }
+        }
+        let unread = self.word.try_recv().ok().flatten();
+        for wants in self.wants.take().into_iter().chain(unread) {
+            self.notifier.wake_one(&wants);
         }
     }
 }
@@ -137,7 +156,7 @@ impl Drop for Wait {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harrier_database::{Reach, Wants};
+    use harrier_database::Reach;
 
     fn offer(tag: &str) -> Offer {
         Offer {
@@ -161,11 +180,29 @@ mod tests {
         let mut second = notifier.wait(3, offer("a"));
         notifier.tell(queued("a"));
         first.woken().await;
-        assert!(second.woken.try_recv().is_err());
-        assert!(other.woken.try_recv().is_err());
+        first.used(Some(&Wants { project: 1, tags: vec!["a".to_owned()], protected: false }));
+        assert!(second.word.try_recv().is_err());
+        assert!(other.word.try_recv().is_err());
         drop(second);
         notifier.tell(queued("a"));
         notifier.tell(queued("b"));
         other.woken().await;
+    }
+
+    #[tokio::test]
+    async fn a_word_that_nobody_used_goes_to_the_next() {
+        let notifier = Notifier::default();
+        let mut gives_up = notifier.wait(1, offer("a"));
+        let has_another = notifier.wait(2, offer("a"));
+        let mut last = notifier.wait(3, offer("a"));
+        notifier.tell(queued("a"));
+        gives_up.woken().await;
+        drop(gives_up);
+        drop(has_another);
+        last.woken().await;
+        last.used(None);
+        let mut later = notifier.wait(4, offer("a"));
+        drop(last);
+        assert!(later.word.try_recv().is_err(), "it was used up");
     }
 }

@@ -61,6 +61,7 @@ impl App {
             before: (!change.creates()).then(|| change.old.clone()),
             user,
             variables: variables.to_vec(),
+            ..Start::default()
         };
         match self.make_pipeline(project, start).await {
             Ok(Made::Pipeline(made)) => {

@@ -228,7 +228,12 @@ impl Repository {
 
     /// The tree of a commit.
     pub fn tree(&self, sha: &str) -> CommitTree {
-        CommitTree { repository: self.clone(), sha: sha.to_owned(), files: OnceLock::new() }
+        CommitTree {
+            repository: self.clone(),
+            sha: sha.to_owned(),
+            files: OnceLock::new(),
+            artifacts: Vec::new(),
+        }
     }
 }
 
@@ -303,9 +308,19 @@ pub struct CommitTree {
     repository: Repository,
     sha: String,
     files: OnceLock<Vec<String>>,
+    artifacts: Vec<(String, PathBuf)>,
 }
 
+/// Most bytes of a configuration out of an archive.
+const CONFIG: u64 = 5 << 20;
+
 impl CommitTree {
+    /// With archives of jobs, for `include: artifact` of a child pipeline.
+    pub fn with_artifacts(mut self, artifacts: Vec<(String, PathBuf)>) -> Self {
+        self.artifacts = artifacts;
+        self
+    }
+
     fn all(&self) -> &[String] {
         self.files.get_or_init(|| {
             let bytes =
@@ -345,6 +360,26 @@ impl IncludeSource for CommitTree {
 
     fn files(&self) -> &[String] {
         self.all()
+    }
+
+    fn artifact(&self, job: &str, path: &str) -> Result<String, FetchError> {
+        let failed = |error: &dyn std::fmt::Display| FetchError::Failed(error.to_string());
+        let (_, archive) = self.artifacts.iter().find(|(name, _)| name == job).ok_or(FetchError::NotFound)?;
+        let archive = fs::File::open(archive).map_err(|error| failed(&error))?;
+        let mut archive =
+            zip::ZipArchive::new(io::BufReader::new(archive)).map_err(|error| failed(&error))?;
+        let file = match archive.by_name(path) {
+            Ok(file) => file,
+            Err(zip::result::ZipError::FileNotFound) => return Err(FetchError::NotFound),
+            Err(error) => return Err(failed(&error)),
+        };
+        let mut text = String::new();
+        let read = io::Read::read_to_string(&mut io::Read::take(file, CONFIG + 1), &mut text);
+        read.map_err(|error| failed(&error))?;
+        match text.len() as u64 > CONFIG {
+            true => Err(FetchError::Failed(format!("it has more than {CONFIG} bytes"))),
+            false => Ok(text),
+        }
     }
 
     fn changed_since(&self, git_ref: &str) -> Result<Vec<String>, String> {

@@ -39,6 +39,7 @@ pub async fn start(app: &App, project: &ProjectView, request: StartRequest) -> A
         before: None,
         user: Some(request.user),
         variables: request.variables,
+        ..Start::default()
     };
     match app.make_pipeline(project, begun).await? {
         Made::Pipeline(made) => Ok(*made),

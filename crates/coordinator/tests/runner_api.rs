@@ -350,3 +350,32 @@ async fn what_makes_no_pipeline_says_why() {
         assert!(matches!(made, harrier_coordinator::Made::None(_)), "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_bridge_makes_its_child_pipeline() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let text = "stages: [one, two]\nb:\n  stage: one\n  variables: {COLOUR: red}\n  trigger: {include: child.yml, strategy: \
+                depend}\nlast: {stage: two, script: x}\n";
+    let files = [(".gitlab-ci.yml", text), ("child.yml", "inner: {script: x}\n")];
+    let (project, sha) = server.project("g/p", &files).await;
+    let made = server.pipeline(&project, &sha).await;
+    let mut news = server.app.notifier.follow();
+    let made_child = async {
+        loop {
+            if let Some(child) = server.app.store.children(made.id).await.unwrap().first() {
+                return *child;
+            }
+            let _ = news.recv().await;
+        }
+    };
+    let child = tokio::time::timeout(PATIENCE, made_child).await.expect("the bridge makes a pipeline");
+    assert_eq!(server.app.store.pipeline(child).await.unwrap().source, "parent_pipeline");
+    let runner = server.runner(&[]).await;
+    let inner = server.take(&runner).await;
+    assert_eq!(inner.variable("COLOUR").as_deref(), Some("red"));
+    assert_eq!(inner.variable("CI_UPSTREAM_PIPELINE_ID"), Some(made.id.to_string()));
+    assert_eq!(server.states(made.id).await, "b=running last=created");
+    server.put(&inner, json!({"state": "success"})).await;
+    assert_eq!(server.states(made.id).await, "b=success last=pending");
+}

@@ -174,6 +174,7 @@ CREATE TABLE pipelines (
     title TEXT NOT NULL,
     user_id BIGINT,
     parent_id BIGINT,
+    parent_job_id BIGINT,
     config TEXT,
     facts TEXT NOT NULL,
     variables @BYTES@,
@@ -186,6 +187,8 @@ CREATE TABLE pipelines (
     UNIQUE (project_id, iid)
 );
 CREATE INDEX pipelines_ref ON pipelines (project_id, git_ref, id);
+CREATE INDEX pipelines_parent ON pipelines (parent_id) WHERE parent_id IS NOT NULL;
+CREATE INDEX pipelines_bridge ON pipelines (parent_job_id) WHERE parent_job_id IS NOT NULL;
 CREATE INDEX pipelines_open ON pipelines (project_id, status) WHERE finished_at IS NULL;
 
 -- position: index in the compiled pipeline. A job that runs again is a new row; the older ones of its position have retried = 1.

@@ -132,12 +132,17 @@ impl Store {
         .await
     }
 
-    /// Files whose time is over, at most `limit`.
+    /// Files whose time is over, at most `limit`. Those of the latest pipeline of a ref that passed stay, as on GitLab.
     pub async fn expired_artifacts(&self, now: i64, limit: usize) -> Result<Vec<ArtifactView>> {
         self.read(move |tx| {
+            let columns: Vec<String> = COLUMNS.split(", ").map(|c| format!("job_artifacts.{c}")).collect();
             let sql = format!(
-                "SELECT {COLUMNS} FROM job_artifacts WHERE expires_at IS NOT NULL AND expires_at <= $1 ORDER BY expires_at \
-                 LIMIT $2"
+                "SELECT {} FROM job_artifacts JOIN jobs ON jobs.id = job_artifacts.job_id JOIN pipelines ON pipelines.id = \
+                 jobs.pipeline_id WHERE job_artifacts.expires_at IS NOT NULL AND job_artifacts.expires_at <= $1 AND \
+                 pipelines.id <> COALESCE((SELECT MAX(latest.id) FROM pipelines latest WHERE latest.project_id = \
+                 pipelines.project_id AND latest.git_ref = pipelines.git_ref AND latest.status = 'success'), 0) ORDER BY \
+                 job_artifacts.expires_at LIMIT $2",
+                columns.join(", ")
             );
             tx.query(&sql, params![now, limit])?.into_iter().map(|mut row| read(&mut row)).collect()
         })

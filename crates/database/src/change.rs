@@ -40,6 +40,8 @@ pub enum Change {
     Runner {
         /// Which.
         runner: i64,
+        /// It may take other jobs than before.
+        offer: bool,
     },
     /// Something is due earlier than was known.
     Due,

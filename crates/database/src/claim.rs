@@ -134,7 +134,7 @@ impl Store {
                     runner: taker,
                     queue,
                 };
-                tx.changed(Change::Runner { runner: ask.runner });
+                tx.changed(Change::Runner { runner: ask.runner, offer: false });
                 return Ok(Some(claim));
             }
         })
@@ -241,13 +241,13 @@ fn at_work(tx: &mut dyn Tx) -> Result<HashMap<i64, usize>> {
     rows.into_iter().map(|mut row| Ok((row.take()?, row.take()?))).collect()
 }
 
-struct Before {
+pub(crate) struct Before {
     source: Source,
     downloads: bool,
 }
 
 /// The latest jobs whose artifacts and variables a job gets; `None` if one of them was removed before its use.
-fn sources(tx: &mut dyn Tx, config: &Pipeline, found: &JobView) -> Result<Option<Vec<Before>>> {
+pub(crate) fn sources(tx: &mut dyn Tx, config: &Pipeline, found: &JobView) -> Result<Option<Vec<Before>>> {
     let mut out = Vec::new();
     for position in config.artifact_sources(JobId(found.position)) {
         let rows = tx.query(
@@ -271,7 +271,7 @@ fn sources(tx: &mut dyn Tx, config: &Pipeline, found: &JobView) -> Result<Option
     Ok(Some(out))
 }
 
-fn dotenv(
+pub(crate) fn dotenv(
     tx: &mut dyn Tx,
     sources: &[Before],
     sealer: &crate::seal::Sealer,

@@ -2,6 +2,7 @@
 //! one transaction. Called by all operations that change a job. It decides nothing that the scheduler decides; what it adds is
 //! what reaches over pipelines: resource groups, and that a job nobody has can be cancelled at once.
 
+use crate::bridges::{downstream_of, tell_bridge};
 use crate::change::Change;
 use crate::error::{DatabaseError, Result};
 use crate::matching::Wants;
@@ -41,6 +42,8 @@ pub(crate) struct Drive<'a> {
     project: i64,
     pipeline: i64,
     before: Status,
+    /// The bridge in another pipeline that made this one.
+    bridge: Option<i64>,
     config: Arc<Pipeline>,
     jobs: Vec<Live>,
     scheduler: Scheduler,
@@ -51,9 +54,14 @@ pub(crate) struct Drive<'a> {
 impl<'a> Drive<'a> {
     /// Loads it.
     pub fn load(tx: &'a mut dyn Tx, configs: &Configs, pipeline: i64, now: i64) -> Result<Self> {
-        let mut row = one(tx, "SELECT project_id, status FROM pipelines WHERE id = $1", params![pipeline])?
-            .ok_or(DatabaseError::NotFound("pipeline"))?;
+        let mut row = one(
+            tx,
+            "SELECT project_id, status, parent_job_id FROM pipelines WHERE id = $1",
+            params![pipeline],
+        )?
+        .ok_or(DatabaseError::NotFound("pipeline"))?;
         let (project, before) = (row.take()?, status(&row.take::<String>()?)?);
+        let bridge = row.take()?;
         let config = configs.get(tx, pipeline)?;
         let jobs = live(tx, pipeline)?;
         if jobs.len() != config.jobs.len() {
@@ -69,6 +77,7 @@ impl<'a> Drive<'a> {
             project,
             pipeline,
             before,
+            bridge,
             config,
             jobs,
             scheduler,
@@ -100,21 +109,37 @@ impl<'a> Drive<'a> {
     /// Takes events, writes what results.
     pub fn feed(mut self, events: impl IntoIterator<Item = Event>) -> Result<()> {
         let mut queue: VecDeque<Event> = events.into_iter().collect();
+        let mut stopped = Vec::new();
         while let Some(event) = queue.pop_front() {
             let actions = self.scheduler.on(event.clone());
             self.write(&event, &actions)?;
             for action in actions {
                 let Action::Stop(job) = action else { continue };
                 let live = &self.jobs[job.0];
+                if live.bridge {
+                    match downstream_of(self.tx, live.id)? {
+                        Some(below) => stopped.push(below),
+                        None => queue.push_back(Event::Finished(job, Outcome::Canceled)),
+                    }
+                    continue;
+                }
                 // Only a job that a runner has accepted, and that can be asked, is waited for.
-                if self.forced || !live.started || !live.graceful || live.bridge {
+                if self.forced || !live.started || !live.graceful {
                     queue.push_back(Event::Finished(job, Outcome::Canceled));
                 }
             }
         }
         self.settle()?;
+        // From here on other pipelines are written, which may come back to this one: nothing of it is used any more.
         let freed = std::mem::take(&mut self.freed);
-        let (project, now) = (self.project, self.now);
+        let (project, now, forced) = (self.project, self.now, self.forced);
+        for below in stopped {
+            let drive = Drive::load(self.tx, &self.configs, below, now)?;
+            match forced {
+                true => drive.cancel_by_force()?,
+                false => drive.feed([Event::Cancel])?,
+            }
+        }
         for group in freed {
             pass_on(self.tx, &self.configs, project, &group, now)?;
         }
@@ -138,7 +163,7 @@ impl<'a> Drive<'a> {
                 // Started again by `retry`: this row ends as what it was.
                 self.end(position, Status::Failed, live_allowed(live, &wanted), ended)?;
                 self.renew(position)?;
-            } else if over && !wanted.status.is_complete() && (live.started || starts) {
+            } else if over && !wanted.status.is_complete() && (starts || live.started && !live.bridge) {
                 self.renew(position)?;
             }
             match wanted.status {
@@ -146,8 +171,8 @@ impl<'a> Drive<'a> {
                 Status::Running => {
                     let id = self.jobs[position].id;
                     self.tx.execute(
-                        "UPDATE jobs SET status = 'running', started_at = $1, touched_at = $1, reserved_until = NULL \
-                         WHERE id = $2",
+                        "UPDATE jobs SET status = 'running', started_at = COALESCE(started_at, $1), touched_at = $1, \
+                         reserved_until = NULL, finished_at = NULL WHERE id = $2",
                         params![self.now, id],
                     )?;
                     self.jobs[position].started = true;
@@ -162,8 +187,12 @@ impl<'a> Drive<'a> {
                         Action::StartLater { job, after } if job.0 == position => Some(*after),
                         _ => None,
                     });
-                    let after = i64::try_from(after.unwrap_or_default().as_millis()).unwrap_or(i64::MAX);
-                    self.set(position, wanted, Some(self.now.saturating_add(after)))?;
+                    // A bridge shows its pipeline's status; no time of its own comes.
+                    let due = after.map(|after| {
+                        let after = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
+                        self.now.saturating_add(after)
+                    });
+                    self.set(position, wanted, due)?;
                     self.tx.changed(Change::Due);
                 }
                 Status::Created
@@ -278,7 +307,13 @@ impl<'a> Drive<'a> {
     fn settle(&mut self) -> Result<()> {
         let kept: Vec<Kept> = self.jobs.iter().map(|job| job.kept).collect();
         let scheduler = Scheduler::restore(&self.config, &kept);
-        write_status(self.tx, self.project, self.pipeline, self.before, &scheduler, self.now)
+        write_status(self.tx, self.project, self.pipeline, self.before, &scheduler, self.now)?;
+        match self.bridge {
+            Some(bridge) if self.before != scheduler.pipeline_status() => {
+                tell_bridge(self.tx, &self.configs, bridge, scheduler.pipeline_status(), self.now)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 

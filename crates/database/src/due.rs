@@ -42,7 +42,7 @@ impl Store {
                 release(tx, &found)?;
             }
             let silent_since = now.saturating_sub(patience.silence);
-            for id in ids(tx, "status IN ('running', 'canceling') AND touched_at <= $1", silent_since)? {
+            for id in ids(tx, "status IN ('running', 'canceling') AND bridge = 0 AND touched_at <= $1", silent_since)? {
                 let found = job(tx, id)?;
                 let canceling = found.status == Status::Canceling;
                 let reason = if canceling { "no_updates_canceling" } else { "no_updates_running" };
@@ -65,7 +65,7 @@ impl Store {
                 tx,
                 "SELECT MIN(at) FROM (SELECT due_at AS at FROM jobs WHERE status = 'scheduled' UNION ALL SELECT \
                  reserved_until AS at FROM jobs WHERE status = 'pending' UNION ALL SELECT touched_at + $1 AS at FROM jobs \
-                 WHERE status IN ('running', 'canceling')) AS times",
+                 WHERE status IN ('running', 'canceling') AND bridge = 0) AS times",
                 params![patience.silence],
             )?;
             Ok(next.flatten())

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod artifacts;
+mod bridges;
 mod change;
 mod claim;
 mod drive;
@@ -31,6 +32,7 @@ mod worker;
 
 pub use accounts::{NewToken, NewUser, SessionView, TokenView, UserEdit, UserView};
 pub use artifacts::{ArtifactView, Put, TestCase, TestReport};
+pub use bridges::BridgeView;
 pub use change::Change;
 pub use claim::{Ask, Claim, Source};
 pub use due::Patience;

@@ -1,5 +1,6 @@
 //! Pipelines: made, cancelled, retried, listed. Called by the coordinator after it compiled a commit, and by people's requests.
 
+use crate::bridges::tell_bridge;
 use crate::change::Change;
 use crate::drive::{Drive, Row, insert};
 use crate::error::{DatabaseError, Result};
@@ -20,6 +21,8 @@ pub struct NewPipeline {
     pub user: Option<i64>,
     /// Of a child pipeline.
     pub parent: Option<i64>,
+    /// The bridge that makes it; it is told the status, here and from now on.
+    pub bridge: Option<i64>,
     /// What its variables are made of; source, ref, commit and protection are taken from here.
     pub facts: PipelineFacts,
     /// First line of the commit's message.
@@ -99,9 +102,9 @@ impl Store {
             let id: i64 = scalar(
                 tx,
                 "INSERT INTO pipelines (project_id, iid, source, git_ref, tag, sha, before_sha, protected, status, \
-                 warnings, name, title, user_id, parent_id, config, facts, variables, messages, left_out, created_at, \
-                 updated_at, finished_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13, $14, $15, \
-                 $16, $17, $18, $19, $20, $21) RETURNING id",
+                 warnings, name, title, user_id, parent_id, parent_job_id, config, facts, variables, messages, left_out, created_at, \
+                 updated_at, finished_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13, $14, $15, $16, \
+                 $17, $18, $19, $20, $21, $22) RETURNING id",
                 params![
                     new.project,
                     new.iid,
@@ -116,6 +119,7 @@ impl Store {
                     &new.title,
                     new.user,
                     new.parent,
+                    new.bridge,
                     text,
                     to_json(&new.facts)?,
                     variables,
@@ -158,6 +162,10 @@ impl Store {
                         Drive::load(tx, &configs, pipeline, now)?.feed([Event::NewCommit])?;
                     }
                 }
+            }
+            if let Some(bridge) = new.bridge {
+                let begun = pipeline(tx, id)?.status;
+                tell_bridge(tx, &configs, bridge, begun, now)?;
             }
             pipeline(tx, id)
         })

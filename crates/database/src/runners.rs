@@ -172,7 +172,7 @@ impl Store {
                     params![id, *project],
                 )?;
             }
-            tx.changed(Change::Runner { runner: id });
+            tx.changed(Change::Runner { runner: id, offer: true });
             Ok((runner(tx, id)?, token))
         })
         .await
@@ -233,7 +233,7 @@ impl Store {
                     id,
                 ],
             )?;
-            tx.changed(Change::Runner { runner: id });
+            tx.changed(Change::Runner { runner: id, offer: true });
             runner(tx, id)
         })
         .await
@@ -249,7 +249,7 @@ impl Store {
                 false => "DELETE FROM runner_projects WHERE runner_id = $1 AND project_id = $2",
             };
             tx.execute(sql, params![id, project])?;
-            tx.changed(Change::Runner { runner: id });
+            tx.changed(Change::Runner { runner: id, offer: true });
             runner(tx, id)
         })
         .await
@@ -258,7 +258,7 @@ impl Store {
     /// Removes a runner. What it has at work is dropped later for silence.
     pub async fn delete_runner(&self, id: i64) -> Result<()> {
         self.write(move |tx| {
-            tx.changed(Change::Runner { runner: id });
+            tx.changed(Change::Runner { runner: id, offer: true });
             match tx.execute("DELETE FROM runners WHERE id = $1", params![id])? {
                 0 => Err(DatabaseError::NotFound("runner")),
                 _ => Ok(()),
@@ -319,7 +319,7 @@ impl Store {
                 params![runner, system_id, text.clone(), address, now, now, text],
             )?;
             tx.execute("UPDATE runners SET contacted_at = $1 WHERE id = $2", params![now, runner])?;
-            tx.changed(Change::Runner { runner });
+            tx.changed(Change::Runner { runner, offer: false });
             id.ok_or(DatabaseError::NotFound("manager"))
         })
         .await

@@ -49,6 +49,7 @@ on_both! {
     variables_by_rank,
     why_pending,
     changes_are_told_after_the_commit,
+    bridges_follow_what_they_made,
     schedules_come_once,
     environments_are_read_from_their_jobs,
 }
@@ -539,4 +540,46 @@ async fn environments_are_read_from_their_jobs(store: Store) {
     let after = store.environments(project).await.unwrap();
     assert!(after[0].stopped && after[0].id == shown.id);
     assert!(store.children(made.id).await.unwrap().is_empty());
+}
+
+async fn bridges_follow_what_they_made(store: Store) {
+    let project = project(&store, "g/p").await;
+    let text = "stages: [one, two]\nb: {stage: one, trigger: {include: child.yml, strategy: depend}}\nc: {stage: two, script: \
+                x}\n";
+    let made = pipeline(&store, project.id, text, 2000).await;
+    let ask = runner(&store, runner_with(&[])).await;
+    assert!(store.claim_next(ask.clone(), 2500).await.unwrap().is_none(), "no runner runs a bridge");
+    let bridges = store.bridges().await.unwrap();
+    assert_eq!(bridges.len(), 1);
+    let bridge = store.bridge(bridges[0]).await.unwrap();
+    assert_eq!((bridge.job.name.as_str(), bridge.depth, bridge.hierarchy), ("b", 0, 1));
+    let child = support::child_of(&store, &bridge, "x: {script: x}\n", 3000).await;
+    assert!(store.bridges().await.unwrap().is_empty());
+    assert_eq!(states(&store, made.id).await, "b=running c=created");
+    let x = start(&store, &ask, 4000).await;
+    end(&store, x, failed("script_failure", 1), 5000).await;
+    assert_eq!(store.pipeline(child).await.unwrap().status, Status::Failed);
+    assert_eq!(states(&store, made.id).await, "b=failed c=skipped");
+    assert_eq!(store.pipeline(made.id).await.unwrap().status, Status::Failed);
+    // What runs again in the child opens the bridge again, in its own row.
+    store.retry(x, None, 6000).await.unwrap();
+    assert_eq!(states(&store, made.id).await, "b=running c=created");
+    let x = start(&store, &ask, 7000).await;
+    end(&store, x, Outcome::Success, 8000).await;
+    assert_eq!(states(&store, made.id).await, "b=success c=pending");
+    assert_eq!(store.jobs(made.id, true).await.unwrap().len(), 2);
+    // A cancelled parent cancels its child, and ends when the child has.
+    let made = pipeline(&store, project.id, text, 9000).await;
+    let bridge = store.bridge(store.bridges().await.unwrap()[0]).await.unwrap();
+    let child = support::child_of(&store, &bridge, "x: {script: x}\n", 9100).await;
+    let mut taken = start(&store, &ask, 9200).await;
+    if store.job(taken).await.unwrap().pipeline != child {
+        taken = start(&store, &ask, 9200).await;
+    }
+    store.cancel_pipeline(made.id, false, 9300).await.unwrap();
+    assert_eq!(states(&store, made.id).await, "b=canceling c=canceled");
+    assert_eq!(states(&store, child).await, "x=canceling");
+    end(&store, taken, Outcome::Success, 9400).await;
+    assert_eq!(states(&store, made.id).await, "b=canceled c=canceled");
+    assert_eq!(store.pipeline(made.id).await.unwrap().status, Status::Canceled);
 }

@@ -4,6 +4,7 @@
 use super::{identity, parse};
 use crate::answer::{Answer, Refusal};
 use crate::app::App;
+use crate::notifier::Wait;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -27,6 +28,8 @@ pub async fn request(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         app.store.contact(runner.id, asked.system_id, Some(asked.info), String::new(), app.now()).await?;
     let end = tokio::time::Instant::now() + app.settings.long_poll;
     let mut offer = runner.offer;
+    // The wait that a word came for, until the queue was looked at.
+    let mut before: Option<Wait> = None;
     loop {
         let mut wait = app.notifier.wait(runner.id, offer);
         let reservation = i64::try_from(app.settings.reservation.as_millis()).unwrap_or(i64::MAX);
@@ -38,6 +41,9 @@ pub async fn request(State(app): State<Arc<App>>, body: Bytes) -> Answer {
             Err(DatabaseError::NotFound(_)) => return Err(Refusal::forbidden("")),
             Err(error) => return Err(error.into()),
         };
+        if let Some(mut before) = before.take() {
+            before.used(claim.as_ref().map(|claim| claim.job.wants()).as_ref());
+        }
         if let Some(claim) = claim {
             let id = claim.job.id;
             match app.payload(claim).await {
@@ -55,6 +61,7 @@ pub async fn request(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         if !held || tokio::time::timeout_at(end, wait.woken()).await.is_err() {
             return Ok(nothing());
         }
+        before = Some(wait);
         offer = match app.store.runner(runner.id).await {
             Ok(runner) => runner.offer,
             Err(DatabaseError::NotFound(_)) => return Err(Refusal::forbidden("")),

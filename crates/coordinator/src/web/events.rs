@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(Wanted::default().word(&change(5, 5)), Some(Word::Changed));
         assert_eq!(
             Wanted { project: Some(1), ..Wanted::default() }
-                .word(&News::Change(Change::Runner { runner: 1 })),
+                .word(&News::Change(Change::Runner { runner: 1, offer: true })),
             None
         );
     }

@@ -125,6 +125,7 @@ pub async fn pipeline_of(
         iid: store.next_iid(project).await.unwrap(),
         user: None,
         parent: None,
+        bridge: None,
         facts: PipelineFacts {
             source: "push".into(),
             commit: CommitFacts { sha: sha.into(), git_ref: git_ref.into(), ..CommitFacts::default() },
@@ -184,4 +185,25 @@ pub fn features() -> harrier_api::Features {
 pub async fn states(store: &Store, pipeline: i64) -> String {
     let jobs = store.jobs(pipeline, false).await.unwrap();
     jobs.iter().map(|j| format!("{}={}", j.name, j.status.word())).collect::<Vec<_>>().join(" ")
+}
+
+/// The child pipeline of a bridge.
+pub async fn child_of(store: &Store, bridge: &harrier_database::BridgeView, text: &str, now: i64) -> i64 {
+    let project = bridge.job.project;
+    let config = compiled(text);
+    let new = NewPipeline {
+        project,
+        iid: store.next_iid(project).await.unwrap(),
+        user: None,
+        parent: Some(bridge.pipeline.id),
+        bridge: Some(bridge.job.id),
+        facts: bridge.pipeline.facts.clone(),
+        title: String::new(),
+        variables: Vec::new(),
+        asks: vec![Asks::default(); config.jobs.len()],
+        config: Some(config),
+        messages: Vec::new(),
+        cancels_older: false,
+    };
+    store.create_pipeline(new, now).await.unwrap().id
 }
