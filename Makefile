@@ -7,7 +7,7 @@ TRIPLE := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 # Where cargo builds; cargo itself reads CARGO_TARGET_DIR too.
 BUILT := $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
 
-.PHONY: build test test-hosts demo bench clean setup
+.PHONY: build test test-hosts demo bench fuzz clean setup
 
 # The release binary, static: it needs no library of the machine it runs on. `--target` keeps the flag away from
 # procedural macros, which cannot be linked statically.
@@ -34,6 +34,18 @@ bench: build
 	$(STATIC) $(CARGO) run --quiet $(RELEASE) -p harrier-testkit --bin bench -- target/release/harrier $(BESIDE)
 	$(STATIC) $(CARGO) run --quiet $(RELEASE) -p harrier-logpipe --example throughput
 	$(STATIC) $(CARGO) run --quiet $(RELEASE) -p harrier-pipeline --example compile_speed
+
+# Each fuzz target for so many minutes, at low priority. What is found new stays below target/fuzz.
+MINUTES ?= 10
+FUZZ_TARGETS ?= loader expression patterns
+COVERAGE := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing
+
+fuzz:
+	cd fuzz && RUSTFLAGS="$(COVERAGE)" $(CARGO) build --release --target $(TRIPLE)
+	@for name in $(FUZZ_TARGETS); do mkdir -p target/fuzz/$$name && \
+	nice -n 19 $(or $(CARGO_TARGET_DIR),fuzz/target)/$(TRIPLE)/release/$$name -max_total_time=$$(($(MINUTES) * 60)) -timeout=10 -rss_limit_mb=1024 \
+	-max_len=4096 -artifact_prefix=target/fuzz/ -print_final_stats=1 target/fuzz/$$name fuzz/seeds/$$name || exit 1; done
 
 setup:
 	@scripts/setup

@@ -1,21 +1,32 @@
-//! How long a configuration of 1,000 jobs takes to compile; the best of 20 rounds. For `make bench`.
+//! How long configurations take to compile, for `make bench`: 1,000 jobs over 150 includes (no configuration may have
+//! more) with extends ten deep, rules, needs and matrices; how that grows with the number of jobs; and files made to
+//! explode. Times are the best of several rounds, on one core.
 
-// An example is not the pure crate: it may look at the clock.
+// An example is not the pure crate: it may look at the clock and at its own memory.
 #![allow(clippy::disallowed_methods)]
+
+#[path = "../tests/support/hostile.rs"]
+mod hostile;
 
 use harrier_base::Variable;
 use harrier_pipeline::{Context, FetchError, IncludeSource, SourceFile, compile};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-struct Nothing;
+/// A configuration by path; the root is `.gitlab-ci.yml`.
+struct Files {
+    texts: BTreeMap<String, String>,
+    names: Vec<String>,
+}
 
-impl IncludeSource for Nothing {
-    fn local(&self, _: &str) -> Result<String, FetchError> {
-        Err(FetchError::NotFound)
+impl IncludeSource for Files {
+    fn local(&self, path: &str) -> Result<String, FetchError> {
+        self.texts.get(path).cloned().ok_or(FetchError::NotFound)
     }
 
     fn files(&self) -> &[String] {
-        &[]
+        &self.names
     }
 
     fn changed_since(&self, _: &str) -> Result<Vec<String>, String> {
@@ -23,31 +34,109 @@ impl IncludeSource for Nothing {
     }
 }
 
-fn main() {
-    let mut text = String::from(
-        "stages: [build, test, deploy]\nvariables: {A: a, B: $A, C: $B}\ndefault: {before_script: [setup]}\n.base:\n  image: i\n  \
-         script: [make, test]\n  cache: {key: k, paths: [p]}\n  artifacts: {paths: [out], expire_in: 1 week}\n  rules:\n    \
-         - if: '$CI_COMMIT_TAG'\n      when: never\n    - if: '$CI_COMMIT_BRANCH =~ /^(main|release)/ && $B == \"a\"'\n",
-    );
-    for n in 0..1000 {
-        let stage = ["build", "test", "deploy"][n % 3];
-        let needs = if n >= 3 { format!("  needs: [job-{}]\n", n - n % 3 - 3) } else { String::new() };
-        text.push_str(&format!(
-            "job-{n}:\n  extends: .base\n  stage: {stage}\n  variables: {{N: '{n}'}}\n{needs}"
-        ));
+impl Files {
+    fn new(texts: BTreeMap<String, String>) -> Self {
+        let names = texts.keys().cloned().collect();
+        Self { texts, names }
     }
-    let cx = Context { predefined: vec![Variable::public("CI_COMMIT_BRANCH", "main")], ..Context::default() };
-    let mut best = Duration::MAX;
-    for _ in 0..20 {
-        let root = SourceFile { name: ".gitlab-ci.yml".into(), text: text.clone() };
-        let begun = Instant::now();
-        let compiled = compile(root, &Nothing, &cx);
-        best = best.min(begun.elapsed());
-        let jobs = compiled.pipeline.map_or(0, |pipeline| pipeline.jobs.len());
-        if jobs != 1000 {
-            eprintln!("compiled {jobs} jobs instead of 1000");
-            std::process::exit(1);
+
+    /// `jobs` jobs over as many includes as fit.
+    fn generated(jobs: usize) -> Self {
+        let includes = (jobs / 5).min(150);
+        let mut texts = BTreeMap::new();
+        let mut root = String::from(
+            "stages: [build, test, deploy]\nvariables: {A: a, B: $A, C: $B}\nworkflow: {rules: [{if: $CI_COMMIT_BRANCH}]}\n\
+             default: {before_script: [setup], tags: [linux]}\n.setup: {script: [make setup]}\n\
+             .l0:\n  image: {name: i, entrypoint: ['']}\n  script: [!reference [.setup, script], make, make test]\n  \
+             cache: {key: k, paths: [p]}\n  artifacts: {paths: [out], expire_in: 1 week, reports: {junit: r.xml}}\n  rules:\n    \
+             - if: '$CI_COMMIT_TAG'\n      when: never\n    - changes: ['docs/**/*']\n      when: manual\n    \
+             - if: '$CI_COMMIT_BRANCH =~ /^(main|release)/ && $B == \"a\"'\n",
+        );
+        for level in 1..10 {
+            let _ =
+                writeln!(root, ".l{level}: {{extends: .l{}, variables: {{L{level}: '{level}'}}}}", level - 1);
         }
+        root.push_str("include:\n");
+        for file in 0..includes {
+            let _ = writeln!(root, "  - local: ci/{file}.yml\n    rules: [{{if: $CI_COMMIT_BRANCH}}]");
+            let mut text = String::new();
+            for n in (file..jobs).step_by(includes) {
+                let stage = ["build", "test", "deploy"][n % 3];
+                let _ =
+                    writeln!(text, "job-{n}:\n  extends: .l9\n  stage: {stage}\n  variables: {{N: '{n}'}}");
+                if n >= 3 {
+                    let _ = writeln!(text, "  needs: [job-{}]", n - n % 3 - 3);
+                }
+                if n % 10 == 5 {
+                    text.push_str("  parallel: {matrix: [{OS: [linux, mac], ARCH: [x64, arm]}]}\n");
+                }
+            }
+            texts.insert(format!("ci/{file}.yml"), text);
+        }
+        texts.insert(".gitlab-ci.yml".to_owned(), root);
+        Self::new(texts)
     }
-    println!("1,000 jobs compiled in {:.1} ms", best.as_secs_f64() * 1000.0);
+
+    /// The best time of some rounds, the number of jobs, the first error.
+    fn timed(&self, cx: &Context, rounds: usize) -> (Duration, usize, Option<String>) {
+        let mut best = Duration::MAX;
+        let (mut jobs, mut said) = (0, None);
+        for _ in 0..rounds {
+            let root =
+                SourceFile { name: ".gitlab-ci.yml".into(), text: self.texts[".gitlab-ci.yml"].clone() };
+            let begun = Instant::now();
+            let compiled = compile(root, self, cx);
+            best = best.min(begun.elapsed());
+            jobs = compiled.pipeline.as_ref().map_or(0, |pipeline| pipeline.jobs.len());
+            said = compiled.diagnostics.first().map(|d| d.message.chars().take(60).collect());
+        }
+        (best, jobs, said)
+    }
+}
+
+/// The most memory this process ever had, in MiB; 0 where that cannot be told.
+fn peak_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).map_or(0.0, |kib| kib / 1024.0)
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+fn main() {
+    let cx = Context {
+        predefined: vec![Variable::public("CI_COMMIT_BRANCH", "main")],
+        changes: Some(vec!["src/a.rs".into(), "docs.md".into()]),
+        ..Context::default()
+    };
+    let (time, jobs, said) = Files::generated(1000).timed(&cx, 10);
+    if jobs < 1000 {
+        eprintln!("compiled {jobs} jobs instead of 1000: {said:?}");
+        std::process::exit(1);
+    }
+    println!(
+        "1,000 jobs ({jobs} with their matrices) in 150 includes: {:.1} ms, {:.0} MiB at most",
+        milliseconds(time),
+        peak_mib()
+    );
+    println!("\n  jobs   instances   ms      µs per job   MiB at most");
+    for count in [100, 300, 1000, 3000, 10_000] {
+        let (time, jobs, _) = Files::generated(count).timed(&cx, if count < 5000 { 5 } else { 2 });
+        println!(
+            "{count:>6} {jobs:>11} {:>6.1} {:>13.1} {:>13.0}",
+            milliseconds(time),
+            milliseconds(time) * 1000.0 / count as f64,
+            peak_mib()
+        );
+    }
+    println!("\n     ms   made to explode");
+    for file in hostile::hostile() {
+        let cx = Context { changes: Some(file.changes.clone()), ..cx.clone() };
+        let (time, jobs, said) = Files::new(file.files).timed(&cx, 1);
+        let said = said.unwrap_or_else(|| format!("{jobs} jobs"));
+        println!("{:>7.1}   {}: {said}", milliseconds(time), file.name);
+    }
+    println!("{:.0} MiB at most", peak_mib());
 }

@@ -86,6 +86,8 @@ enum Made {
 struct Parts {
     stages: Vec<String>,
     variables: Vec<YamlVariable>,
+    /// Where the top level `variables` is written.
+    variables_place: Option<Place>,
     workflow: workflow::Workflow,
     specs: Vec<JobSpec>,
     /// Size of what every job takes over: defaults and top level variables.
@@ -224,6 +226,7 @@ impl Compiler<'_> {
             Some(node) => variables::global(&mut c, &Path::root("variables"), node).unwrap_or_default(),
             None => Vec::new(),
         };
+        let variables_place = tree.entry(root, "variables").map(|entry| tree.place(entry.key));
         let stages = workflow::stages(&mut c, tree.given(root, "stages"));
         let workflow = match workflow_node {
             Some(node) => workflow::workflow(&mut c, node),
@@ -242,7 +245,7 @@ impl Compiler<'_> {
         } else {
             read_jobs(&mut c, &jobs, &default)
         };
-        (Parts { stages, variables, workflow, specs, shared }, c.found)
+        (Parts { stages, variables, variables_place, workflow, specs, shared }, c.found)
     }
 
     /// §3.3: the one warning of the reference.
@@ -583,8 +586,8 @@ impl<'a> Creation<'a> {
             let circle = variables.iter().find_map(|v| cycle(&scope, &v.key, &mut done));
             if let Some(names) = circle {
                 let text = format!("{}: circular variable reference detected: {names:?}", instance.name);
-                let place =
-                    spec.places.iter().find(|(key, _)| key == "variables").map_or(spec.place, |(_, p)| *p);
+                let place = spec.places.iter().find(|(key, _)| key == "variables").map(|(_, place)| *place);
+                let place = place.or(parts.variables_place).unwrap_or(spec.place);
                 found.push(
                     Diagnostic::error(text)
                         .at(place)

@@ -43,7 +43,7 @@ impl Case {
         self.files.first().map_or("", |(_, text)| text)
     }
 
-    fn compiled(&self) -> Compiled {
+    pub fn compiled(&self) -> Compiled {
         let (repository, cx) = surroundings(self);
         compile(root(self.root()), &repository, &cx)
     }
