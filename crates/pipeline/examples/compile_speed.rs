@@ -1,6 +1,7 @@
 //! How long configurations take to compile, for `make bench`: 1,000 jobs over 150 includes (no configuration may have
 //! more) with extends ten deep, rules, needs and matrices; how that grows with the number of jobs; and files made to
-//! explode. Times are the best of several rounds, on one core.
+//! explode. Times are the best of several
+//! rounds, on one core.
 
 // An example is not the pure crate: it may look at the clock and at its own memory.
 #![allow(clippy::disallowed_methods)]
@@ -84,9 +85,13 @@ impl Files {
         for _ in 0..rounds {
             let root =
                 SourceFile { name: ".gitlab-ci.yml".into(), text: self.texts[".gitlab-ci.yml"].clone() };
-            let begun = Instant::now();
+            let (begun, ran) = (Instant::now(), time_on_core());
             let compiled = compile(root, self, cx);
-            best = best.min(begun.elapsed());
+            let took = match (ran, time_on_core()) {
+                (Some(before), Some(after)) => after.saturating_sub(before),
+                _ => begun.elapsed(),
+            };
+            best = best.min(took);
             jobs = compiled.pipeline.as_ref().map_or(0, |pipeline| pipeline.jobs.len());
             said = compiled.diagnostics.first().map(|d| d.message.chars().take(60).collect());
         }
@@ -99,6 +104,13 @@ fn peak_mib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).map_or(0.0, |kib| kib / 1024.0)
+}
+
+/// How long this process was on a core, so that other programs on the machine do not count; `None` where the kernel does
+/// not tell.
+fn time_on_core() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/self/schedstat").ok()?;
+    text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
 
 fn milliseconds(time: Duration) -> f64 {

@@ -97,6 +97,9 @@ struct Parts {
 /// Size of all jobs with everything written out, in the loader's estimate of bytes.
 const MAX_WEIGHT: u64 = 256 << 20;
 
+/// Different patterns of `rules:changes` times changed files, of all jobs.
+const MAX_COMPARISONS: usize = 20_000_000;
+
 fn too_big(place: Place) -> Diagnostic {
     Diagnostic::error("The configuration is too big when everything that jobs share is written out")
         .at(place)
@@ -446,6 +449,17 @@ impl<'a> Creation<'a> {
             let name: String = name.trim().chars().take(255).collect();
             (!name.is_empty()).then_some(name)
         });
+        if let Some(place) = self.endless_comparisons() {
+            found.push(
+                Diagnostic::error("The rules have too many patterns to compare with the files that changed")
+                    .at(place)
+                    .keyword("rules")
+                    .suggest(
+                        "let jobs share their `changes` by `!reference`, or use fewer and wider patterns",
+                    ),
+            );
+            return None;
+        }
         let mut seeds = Vec::with_capacity(self.graph.instances.len());
         let mut left_out = Vec::new();
         for at in 0..self.graph.instances.len() {
@@ -486,6 +500,20 @@ impl<'a> Creation<'a> {
         }
         let stages = self.parts.stages.clone();
         Some(Made::Pipeline(Box::new(Pipeline { name, stages, jobs, left_out, variables: top, auto_cancel })))
+    }
+
+    /// The place of the first rule with which comparing every pattern with every changed file would take seconds.
+    fn endless_comparisons(&self) -> Option<Place> {
+        let files = self.cx.changes.as_ref().map_or(0, Vec::len);
+        let mut patterns = HashSet::new();
+        let rules = self.parts.specs.iter().filter_map(|spec| spec.rules.as_deref()).flatten();
+        for rule in rules.filter(|rule| rule.changes.is_some()) {
+            patterns.extend(rule.changes.iter().flat_map(|changes| &changes.paths));
+            if patterns.len().saturating_mul(files) > MAX_COMPARISONS {
+                return Some(rule.place);
+            }
+        }
+        None
     }
 
     /// Whether one instance is in: `Err` says why not, `None` means an error was recorded.

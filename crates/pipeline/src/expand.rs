@@ -200,9 +200,11 @@ pub(crate) fn cycle(scope: &dyn Scope, name: &str, done: &mut HashSet<String>) -
         scope: &dyn Scope,
         name: &str,
         path: &mut Vec<String>,
+        open: &mut HashSet<String>,
         done: &mut HashSet<String>,
     ) -> Option<Vec<String>> {
-        if let Some(at) = path.iter().position(|n| n == name) {
+        if open.contains(name) {
+            let at = path.iter().position(|n| n == name)?;
             return (at + 1 < path.len()).then(|| path[at..].to_vec());
         }
         if done.contains(name) || path.len() > 1000 {
@@ -211,19 +213,21 @@ pub(crate) fn cycle(scope: &dyn Scope, name: &str, done: &mut HashSet<String>) -
         let found = scope.look_up(name)?;
         if !found.raw && !plain(found.value) {
             path.push(name.to_owned());
+            open.insert(name.to_owned());
             for piece in pieces(found.value) {
                 if let Piece::Name(next, _) = piece
-                    && let Some(cycle) = walk(scope, next, path, done)
+                    && let Some(cycle) = walk(scope, next, path, open, done)
                 {
                     return Some(cycle);
                 }
             }
             path.pop();
+            open.remove(name);
         }
         done.insert(name.to_owned());
         None
     }
-    walk(scope, name, &mut Vec::new(), done)
+    walk(scope, name, &mut Vec::new(), &mut HashSet::new(), done)
 }
 
 /// Definitions by name, of a list in which the last of a name wins.

@@ -5,7 +5,51 @@
 #[derive(Clone, Debug)]
 pub(crate) struct Glob {
     /// One for each way through the braces.
-    alternatives: Vec<Vec<Segment>>,
+    alternatives: Vec<Alternative>,
+}
+
+#[derive(Clone, Debug)]
+struct Alternative {
+    segments: Vec<Segment>,
+    /// Every path that matches begins and ends so; most paths are turned away by this.
+    head: String,
+    tail: String,
+}
+
+impl Alternative {
+    fn new(pattern: &str) -> Self {
+        let segments = segments(pattern);
+        let literal = |item: &Item| match item {
+            Item::Char(c) => Some(*c),
+            _ => None,
+        };
+        let mut head = String::new();
+        for (at, segment) in segments.iter().enumerate() {
+            let Segment::Part(items) = segment else { break };
+            head.extend(items.iter().map_while(literal));
+            if at + 1 == segments.len() || !items.iter().all(|item| literal(item).is_some()) {
+                break;
+            }
+            head.push('/');
+        }
+        let tail = match segments.last() {
+            Some(Segment::Part(items)) => {
+                let mut tail: Vec<char> = items.iter().rev().map_while(literal).collect();
+                tail.reverse();
+                tail.into_iter().collect()
+            }
+            _ => String::new(),
+        };
+        Self { segments, head, tail }
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        if !path.starts_with(&self.head) || !path.ends_with(&self.tail) {
+            return false;
+        }
+        let parts: Vec<&str> = path.split('/').collect();
+        path_matches(&self.segments, &parts)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -45,13 +89,12 @@ impl Glob {
         if !braces(pattern, 0, &mut texts) {
             texts = vec![pattern.to_owned()];
         }
-        Self { alternatives: texts.iter().map(|text| segments(text)).collect() }
+        Self { alternatives: texts.iter().map(|text| Alternative::new(text)).collect() }
     }
 
     /// Whether the whole path matches.
     pub(crate) fn matches(&self, path: &str) -> bool {
-        let parts: Vec<&str> = path.split('/').collect();
-        self.alternatives.iter().any(|segments| path_matches(segments, &parts))
+        self.alternatives.iter().any(|alternative| alternative.matches(path))
     }
 }
 

@@ -191,14 +191,15 @@ pub fn hostile() -> Vec<Hostile> {
             let patterns = times(50, |m| format!("'**/d{n}/**/*{m}x',"));
             format!("j{n}: {{script: x, rules: [{{changes: [{patterns}]}}]}}\n")
         }) + "k: {script: x}\n",
-        None,
+        Some("The rules have too many patterns"),
     );
     compared.changes = (0..1000).map(|n| format!("a/b{n}/c/d/e/f{n}.rs")).collect();
     let mut chain: BTreeMap<String, String> =
         (0..1000).map(|n| (format!("c{n}.yml"), format!("include: c{}.yml\n", n + 1))).collect();
     chain.insert(".gitlab-ci.yml".into(), "include: c0.yml\nj: {script: x}\n".into());
-    let mut doubled: BTreeMap<String, String> =
-        (0..100).map(|n| (format!("c{n}.yml"), format!("include: [c{0}.yml, c{0}.yml]\n", (n + 1) % 100))).collect();
+    let mut doubled: BTreeMap<String, String> = (0..100)
+        .map(|n| (format!("c{n}.yml"), format!("include: [c{0}.yml, c{0}.yml]\n", (n + 1) % 100)))
+        .collect();
     doubled.insert(".gitlab-ci.yml".into(), "include: c0.yml\nj: {script: x}\n".into());
     let mut fat = BTreeMap::from([("f.yml".to_owned(), format!(".h: {{a: {}}}\n", "x".repeat(2_000_000)))]);
     fat.insert(".gitlab-ci.yml".into(), format!("include: [{}]\nj: {{script: x}}\n", list(150, "f.yml")));

@@ -1,0 +1,3 @@
+pub fn server() -> u32 {
+    1
+}
