@@ -1,4 +1,4 @@
 #!/bin/sh
-# Fails the first time and succeeds after that, as the network would.
+# Asks the site whether it is there.
 set -eu
 echo "the site answers"
