@@ -59,17 +59,17 @@ pub fn hostile() -> Vec<Hostile> {
         MERGED,
     );
     put(
-        "extends 20,000 deep",
-        times(20_000, |n| format!(".l{}: {{extends: .l{n}}}\n", n + 1)) + ".l0: {script: x}\n",
+        "extends 5,000 deep",
+        times(5000, |n| format!(".l{}: {{extends: .l{n}}}\n", n + 1)) + ".l0: {script: x}\n",
         Some(".l11: nesting too deep in `extends`"),
     );
     put(
-        "extends of 200 bases of 200 bases, nine deep",
+        "extends of 50 bases of 50 bases, nine deep",
         {
             let mut text =
                 format!(".l0: {{script: x, variables: {{{}}}}}\n", times(1000, |n| format!("V{n}: 1, ")));
             for level in 1..10 {
-                let bases = list(200, &format!(".l{}", level - 1));
+                let bases = list(50, &format!(".l{}", level - 1));
                 let _ = writeln!(text, ".l{level}: {{extends: [{bases}]}}");
             }
             text + "j: {extends: .l9}\n"
@@ -97,9 +97,9 @@ pub fn hostile() -> Vec<Hostile> {
         Some("jobs:a:parallel:matrix config generates too many jobs"),
     );
     put(
-        "100,000 jobs that need one that needs all",
-        times(100_000, |n| format!("j{n}: {{script: x, needs: [k]}}\n"))
-            + &format!("k: {{script: x, needs: [{}]}}\n", times(100_000, |n| format!("j{n}, "))),
+        "60,000 jobs that need one that needs all",
+        times(60_000, |n| format!("j{n}: {{script: x, needs: [k]}}\n"))
+            + &format!("k: {{script: x, needs: [{}]}}\n", times(60_000, |n| format!("j{n}, "))),
         TOO_BIG,
     );
     put(
@@ -136,10 +136,10 @@ pub fn hostile() -> Vec<Hostile> {
         Some("jobs:a:rules:rule if invalid expression syntax"),
     );
     put(
-        "backtracking on a value of 500 kB",
+        "backtracking on a value of 100 kB",
         format!(
             "variables: {{X: {}}}\na: {{script: x, rules: [{{if: '$X =~ /^(a+)+$/ || $X =~ /(a|aa)+b/ || $X =~ /(a*)*b/'}}]}}\n",
-            "a".repeat(500_000)
+            "a".repeat(100_000)
         ),
         None,
     );
@@ -156,10 +156,10 @@ pub fn hostile() -> Vec<Hostile> {
         None,
     );
     put(
-        "3,000 variables in a chain, in 100 jobs",
+        "1,000 variables in a chain, in 100 jobs",
         "variables:\n  V0: x\n".to_owned()
-            + &times(3000, |n| format!("  V{}: $V{n}\n", n + 1))
-            + &times(100, |n| format!("j{n}: {{script: x, tags: [$V3000]}}\n")),
+            + &times(1000, |n| format!("  V{}: $V{n}\n", n + 1))
+            + &times(100, |n| format!("j{n}: {{script: x, tags: [$V1000]}}\n")),
         None,
     );
     put(
@@ -201,7 +201,7 @@ pub fn hostile() -> Vec<Hostile> {
         .map(|n| (format!("c{n}.yml"), format!("include: [c{0}.yml, c{0}.yml]\n", (n + 1) % 100)))
         .collect();
     doubled.insert(".gitlab-ci.yml".into(), "include: c0.yml\nj: {script: x}\n".into());
-    let mut fat = BTreeMap::from([("f.yml".to_owned(), format!(".h: {{a: {}}}\n", "x".repeat(2_000_000)))]);
+    let mut fat = BTreeMap::from([("f.yml".to_owned(), format!(".h: {{a: {}}}\n", "x".repeat(200_000)))]);
     fat.insert(".gitlab-ci.yml".into(), format!("include: [{}]\nj: {{script: x}}\n", list(150, "f.yml")));
     const LIMIT: Option<&str> = Some("Maximum of 150 nested includes are allowed!");
     all.push(globs);
@@ -209,7 +209,7 @@ pub fn hostile() -> Vec<Hostile> {
     for (name, files, says) in [
         ("includes 1,000 deep", chain, LIMIT),
         ("includes that double 100 times", doubled, LIMIT),
-        ("150 includes of 2 MB", fat, None),
+        ("150 includes of 200 kB", fat, None),
     ] {
         all.push(Hostile { name, files, says, changes: Vec::new() });
     }
