@@ -64,9 +64,10 @@ fn text(dir: &Path, args: &[&str]) -> String {
 
 /// Names of the jobs that `harrier list` shows.
 fn jobs(dir: &Path) -> Vec<String> {
-    let list: Value = serde_json::from_str(&text(dir, &["list", "--json"])).unwrap();
-    let jobs = list["jobs"].as_array().unwrap_or_else(|| panic!("{list}"));
-    jobs.iter().map(|job| job["name"].as_str().unwrap().to_owned()).collect()
+    let lines = text(dir, &["list", "--json"]);
+    let jobs = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let jobs = jobs.filter(|job| job["left_out"].is_null());
+    jobs.map(|job| job["name"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Each text stands in what the run prints, and in the graph each job.
@@ -87,8 +88,6 @@ fn run(dir: &Path, args: &[&str], says: &[&str]) {
 fn a_rust_workspace() {
     let dir = repository("rust-workspace");
     let all = [
-        "package",
-        "announce",
         "format",
         "lint",
         "build: [core]",
@@ -98,6 +97,8 @@ fn a_rust_workspace() {
         "unit 2/2",
         "integration",
         "flaky",
+        "package",
+        "announce",
     ];
     assert_eq!(jobs(dir.path()), all);
     run(
@@ -130,11 +131,15 @@ fn a_matrix_with_children() {
     let dir = repository("matrix-children");
     run(
         dir.path(),
-        &["check: [linux]", "check: [mac]", "plan"],
-        &["linux on arm: hello", "mac on x64: hello", "✓ plan"],
+        &[],
+        &[
+            "linux on arm: hello",
+            "Manual, chapter 2",
+            "painting red",
+            "painting green",
+            "five builds, two children",
+        ],
     );
-    let graph = text(dir.path(), &["graph", "--format", "mermaid"]);
-    assert!(graph.contains("docs") && graph.contains("colours"), "{graph}");
 }
 
 #[test]
