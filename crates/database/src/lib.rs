@@ -45,6 +45,7 @@ pub use projects::{AccessLevel, NewProject, ProjectEdit, ProjectSettings, Projec
 pub use runners::{ManagerView, NewRunner, Registers, RunnerEdit, RunnerView};
 pub use schedules::{NewSchedule, ScheduleEdit, ScheduleView};
 pub use seal::Sealer;
+pub use sqlite::copy_sqlite;
 pub use store::{Place, Store};
 pub use token::{TokenKind, token_hash};
 pub use variables::CiVariable;

@@ -34,6 +34,25 @@ impl Sqlite {
     }
 }
 
+/// A copy of the tables as they are at this moment, while others may write. `to` must not be there yet.
+pub fn copy_sqlite(from: &Path, to: &Path) -> Result<()> {
+    let fail = |message: String| DatabaseError::Open { place: to.display().to_string(), message };
+    if !from.is_file() {
+        return Err(DatabaseError::Open {
+            place: from.display().to_string(),
+            message: "it is not there".into(),
+        });
+    }
+    let source = Sqlite::open(from)?;
+    if to.exists() {
+        return Err(fail("it is there already".into()));
+    }
+    private(to).map_err(|error| fail(error.to_string()))?;
+    let name = to.to_str().ok_or_else(|| fail("its name is no text".into()))?;
+    source.connection.execute("VACUUM INTO $1", [name]).map_err(failed)?;
+    Ok(())
+}
+
 /// Makes the file with its mode before SQLite makes it with another.
 fn private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;

@@ -6,6 +6,7 @@ mod local_cli;
 mod log_format;
 mod lsp_cli;
 mod runner_cli;
+mod serve_cli;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -45,6 +46,14 @@ enum Command {
     Explain(inspect_cli::ExplainArgs),
     /// Help an editor with .gitlab-ci.yml, over standard input and output
     Lsp(lsp_cli::LspArgs),
+    /// Serve projects: git push, pipelines for registered runners, pages
+    Serve(serve_cli::ServeArgs),
+    /// Serve projects and run their jobs on this machine, with nothing to configure
+    Up(serve_cli::UpArgs),
+    /// Set up a server from scripts: users, tokens, projects, runners
+    Admin(serve_cli::AdminArgs),
+    /// Copy a server's data directory while it runs
+    Backup(serve_cli::BackupArgs),
     /// Find out why something does not work, without a job
     Doctor(doctor_cli::Doctor),
 }
@@ -75,6 +84,10 @@ fn main() -> ExitCode {
         Command::Graph(graph) => inspect_cli::graph(&graph),
         Command::Explain(explain) => inspect_cli::explain(&explain),
         Command::Lsp(lsp) => lsp_cli::main(&lsp),
+        Command::Serve(serve) => serve_cli::serve(&serve),
+        Command::Up(up) => serve_cli::up(&up),
+        Command::Admin(admin) => serve_cli::admin(&admin),
+        Command::Backup(backup) => serve_cli::backup(&backup),
         Command::Doctor(doctor) => doctor_cli::main(doctor),
     }
 }

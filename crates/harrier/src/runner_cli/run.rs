@@ -85,6 +85,12 @@ pub fn options(source: Source, config: &Path, user: Option<String>) -> Result<Ho
     })
 }
 
+/// The host of a file whose jobs are kept below `home`, for a runner that is part of `harrier up`.
+pub fn host_options(config: &Path, home: &Path) -> Result<HostOptions, CliError> {
+    let options = options(Source::File(config.to_owned()), config, None)?;
+    Ok(HostOptions { working_directory: home.to_owned(), ..options })
+}
+
 /// `HARRIER_TRUST_PRESENT_IMAGES` is for machines where every job may use every image that is there,
 /// `HARRIER_KEEP_HELPERS=false` for those where no container may outlive its job.
 fn docker() -> DockerExecutor {

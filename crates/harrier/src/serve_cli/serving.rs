@@ -1,0 +1,131 @@
+//! `harrier serve`: the coordinator until a signal ends it.
+
+use super::{Place, ServeError, finish, first_start, runtime};
+use crate::log_format;
+use harrier_coordinator::{App, Settings, serve_on};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What `serve --help` says below the options.
+const AFTER: &str = "\
+The first start prints a link that sets the password of `root`, once.
+TERM and INT end the server: requests that are under way are answered first. Jobs go on at their runners.";
+
+/// Serve projects: git push, pipelines for registered runners, pages
+#[derive(clap::Args)]
+#[command(after_help = AFTER)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub address: Address,
+}
+
+/// Where a server is to be found.
+#[derive(clap::Args, Clone)]
+pub struct Address {
+    /// Address to listen on
+    #[arg(long, env = "HARRIER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8929")]
+    pub listen: SocketAddr,
+    /// How others reach it, when that is not the address itself (behind a proxy: https://ci.example.com)
+    #[arg(long, env = "HARRIER_EXTERNAL_URL", value_name = "URL")]
+    pub external_url: Option<String>,
+}
+
+impl Address {
+    /// The settings of a server at this address. `at`: where it really listens.
+    pub fn settings(&self, at: SocketAddr) -> Result<Settings, ServeError> {
+        let url = self.external_url.clone().unwrap_or_else(|| format!("http://{at}"));
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err(ServeError::Words(format!(
+                "--external-url {url}: it needs to begin with http:// or https://"
+            )));
+        }
+        let revision = option_env!("HARRIER_REVISION").unwrap_or("unknown").to_owned();
+        Ok(Settings { revision, ..Settings::new(url) })
+    }
+
+    /// The socket, before anything else is made.
+    pub async fn bind(&self) -> Result<(TcpListener, SocketAddr), ServeError> {
+        let failed = |source| ServeError::Listen { address: self.listen, source };
+        let listener = TcpListener::bind(self.listen).await.map_err(failed)?;
+        let at = listener.local_addr().map_err(failed)?;
+        Ok((listener, at))
+    }
+}
+
+/// Runs the command.
+pub fn serve(args: &ServeArgs) -> ExitCode {
+    log_format::start(None, None);
+    finish(runtime().and_then(|runtime| {
+        let outcome = runtime.block_on(run(args));
+        runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+        outcome
+    }))
+}
+
+async fn run(args: &ServeArgs) -> Result<(), ServeError> {
+    let (listener, at) = args.address.bind().await?;
+    let app = args.place.open(args.address.settings(at)?).await?;
+    println!("Harrier {} at {}", app.settings.version, app.settings.external_url);
+    if let Some(link) = first_start::administrator(&app).await? {
+        println!("  set the password of root, once: {link}");
+    }
+    let _tasks = app.background().await?;
+    serve_on(Arc::clone(&app), listener, ended()).await;
+    tracing::info!("the server has ended");
+    Ok(())
+}
+
+/// Until somebody asks the process to end.
+pub(super) async fn ended() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+/// Prints how pipelines end, until the server does.
+pub(super) async fn print_results(app: Arc<App>) {
+    let mut news = app.notifier.follow();
+    loop {
+        let change = match news.recv().await {
+            Ok(harrier_coordinator::News::Change(change)) => change,
+            Ok(harrier_coordinator::News::Trace { .. }) => continue,
+            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => continue,
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+        };
+        let harrier_database::Change::Pipeline { pipeline, status, .. } = change else { continue };
+        if !status.is_complete() {
+            continue;
+        }
+        let (Ok(found), Ok(project)) = (app.store.pipeline(pipeline).await, project_of(&app, pipeline).await)
+        else {
+            continue;
+        };
+        let took = found.finished_at.unwrap_or(found.created_at) - found.created_at;
+        println!(
+            "{project} {} {}: pipeline #{} {}{} in {:.2} s  {}/{project}/-/pipelines/{}",
+            found.git_ref,
+            found.sha.get(..8).unwrap_or(&found.sha),
+            found.id,
+            found.status.word(),
+            if found.warnings { " with warnings" } else { "" },
+            took as f64 / 1000.0,
+            app.settings.external_url,
+            found.id,
+        );
+    }
+}
+
+async fn project_of(app: &App, pipeline: i64) -> Result<String, harrier_database::DatabaseError> {
+    let project = app.store.pipeline(pipeline).await?.project;
+    Ok(app.store.project(project).await?.path)
+}
