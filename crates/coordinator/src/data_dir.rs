@@ -59,6 +59,11 @@ impl DataDir {
         self.root.join("git").join(format!("{project}.git"))
     }
 
+    /// Copies of included files from elsewhere.
+    pub fn includes(&self) -> PathBuf {
+        self.root.join("includes")
+    }
+
     /// The log of a job.
     pub fn trace(&self, job: i64) -> PathBuf {
         self.root.join("traces").join(format!("{job}.log"))

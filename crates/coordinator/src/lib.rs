@@ -14,6 +14,7 @@ pub mod cron;
 mod data_dir;
 mod dispatch;
 pub mod git_http;
+mod include_source;
 mod incoming;
 mod junit;
 mod make_pipeline;

@@ -2,6 +2,7 @@
 //! and for what people, scripts, schedules and bridges start.
 
 use crate::app::App;
+use crate::include_source::{Elsewhere, ServerIncludes};
 use crate::repository::{Commit, CommitTree, GitError, Repository};
 use harrier_base::Variable;
 use harrier_database::{Asks, DatabaseError, Message, NewPipeline, PipelineView, ProjectView, UserView};
@@ -206,7 +207,20 @@ impl App {
         let repository = self.repository(project.id);
         let tree = repository.tree(&facts.commit.sha).with_artifacts(given.artifacts);
         let protected = facts.commit.protected;
-        let compiled = waiting(move || Outcome::of(compile(root, &tree, &context))).await?;
+        let data = self.data.clone();
+        let elsewhere = Elsewhere {
+            store: self.store.clone(),
+            repository: Box::new(move |project| data.repository(project)),
+            user: given.user,
+            policy: self.settings.include_policy.clone(),
+            cache: self.data.includes(),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        let compile = move || {
+            let source = ServerIncludes::new(tree, elsewhere);
+            Outcome::of(compile(root, &source, &context))
+        };
+        let compiled = waiting(compile).await?;
         let (config, messages) = match compiled {
             Outcome::Filtered(why) => return Ok(Made::None(why)),
             Outcome::Compiled { config, messages } => (config, messages),

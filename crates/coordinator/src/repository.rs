@@ -140,6 +140,13 @@ impl Repository {
         Ok(Some((parse_commit(commit.id, &commit.bytes), files)))
     }
 
+    /// The commit of the first of these names that there is.
+    pub fn first_commit(&self, names: &[String]) -> Result<Option<String>, GitError> {
+        let names: Vec<String> = names.iter().map(|name| format!("{name}^{{commit}}")).collect();
+        let found = self.objects(&names)?.into_iter().flatten().find(|object| object.kind == "commit");
+        Ok(found.map(|commit| commit.id))
+    }
+
     /// The message of an annotated tag; empty for one that only points at a commit.
     pub fn tag_message(&self, tag: &str) -> Result<String, GitError> {
         let object = self.objects(&[format!("refs/tags/{tag}")])?.into_iter().next().flatten();
@@ -321,7 +328,8 @@ impl CommitTree {
         self
     }
 
-    fn all(&self) -> &[String] {
+    /// Every path, sorted.
+    pub fn files_of_tree(&self) -> &[String] {
         self.files.get_or_init(|| {
             let bytes =
                 self.repository.ask("ls-tree", &["-r", "-z", "--name-only", "--full-tree", &self.sha], b"");
@@ -339,7 +347,7 @@ impl CommitTree {
 
 impl Tree for CommitTree {
     fn files(&self) -> &[String] {
-        self.all()
+        self.files_of_tree()
     }
 
     fn blob_id(&self, path: &str) -> Option<String> {
@@ -359,7 +367,7 @@ impl IncludeSource for CommitTree {
     }
 
     fn files(&self) -> &[String] {
-        self.all()
+        self.files_of_tree()
     }
 
     fn artifact(&self, job: &str, path: &str) -> Result<String, FetchError> {

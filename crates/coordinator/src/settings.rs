@@ -2,6 +2,7 @@
 //! runs.
 
 use harrier_database::Patience;
+use harrier_includes::AddressPolicy;
 use std::time::Duration;
 
 /// Settings of a server.
@@ -25,6 +26,8 @@ pub struct Settings {
     pub max_trace: u64,
     /// Most bytes of an artifact.
     pub max_artifact: u64,
+    /// Which addresses `include: remote` may reach.
+    pub include_policy: AddressPolicy,
     /// Registration tokens work (§2.1).
     pub registration_tokens: bool,
 }
@@ -42,6 +45,7 @@ impl Settings {
             trace_interval: (30, 1),
             max_trace: 100 << 20,
             max_artifact: 1 << 30,
+            include_policy: AddressPolicy::strict(),
             registration_tokens: true,
         }
     }

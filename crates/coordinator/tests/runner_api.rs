@@ -379,3 +379,23 @@ async fn a_bridge_makes_its_child_pipeline() {
     server.put(&inner, json!({"state": "success"})).await;
     assert_eq!(server.states(made.id).await, "b=success last=pending");
 }
+
+#[tokio::test]
+async fn includes_of_other_projects_need_rights() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    server.project("g/shared", &[("jobs.yml", "inner: {script: x}\n")]).await;
+    let text = "include: {project: g/shared, file: jobs.yml}\n";
+    let (project, sha) = server.project("g/p", &[(".gitlab-ci.yml", text)]).await;
+    // Nobody started it, and the other project is private.
+    assert_eq!(server.pipeline(&project, &sha).await.status, Status::Failed);
+    let shared = server.app.store.project_at("g/shared").await.unwrap().unwrap();
+    let open = harrier_database::ProjectEdit { visibility: Some("public".into()), ..Default::default() };
+    server.app.store.edit_project(shared.id, open).await.unwrap();
+    let made = server.pipeline(&project, &sha).await;
+    assert_eq!(server.states(made.id).await, "inner=pending", "{:?}", made.messages);
+    let text = "include: {remote: 'http://127.0.0.1:9/x.yml'}\n";
+    let (project, sha) = server.project("g/far", &[(".gitlab-ci.yml", text)]).await;
+    let made = server.pipeline(&project, &sha).await;
+    assert_eq!(made.status, Status::Failed, "loopback is no address for an include");
+}

@@ -107,7 +107,11 @@ impl Rig {
     /// A project with a commit of this file; gives its pipeline.
     async fn pipeline(&self, path: &str, text: &str) -> PipelineView {
         let repo = Repo::new();
-        let sha = repo.commit("main", &[RepoFile::new(".gitlab-ci.yml", text)], "A commit");
+        let sha = repo.commit(
+            "main",
+            &[RepoFile::new(".gitlab-ci.yml", text), RepoFile::new("README.md", "# Kestrel\n")],
+            "A commit",
+        );
         let new = NewProject { path: path.into(), ..NewProject::default() };
         let project = self.app.store.create_project(new, self.app.now()).await.unwrap();
         let done = std::process::Command::new("git")
@@ -171,11 +175,11 @@ impl Rig {
 }
 
 const WHOLE: &str = r#"
-variables: {GIT_STRATEGY: none}
 stages: [make, test, last]
 make:
   stage: make
   script:
+    - grep -q Kestrel README.md
     - mkdir -p out && echo "made by $CI_JOB_NAME" > out/thing
     - echo "COLOUR=red" > vars
   artifacts: {paths: [out], reports: {dotenv: vars}, expire_in: 1 day}
