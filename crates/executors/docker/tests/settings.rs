@@ -372,6 +372,7 @@ async fn settings_are_what_the_engine_says_of_the_containers() {
         );
         bench.assert_clean();
     }
+    let _ = std::fs::remove_dir_all("/tmp/harrier-settings-caches");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
