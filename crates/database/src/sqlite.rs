@@ -65,6 +65,10 @@ impl Connection for Sqlite {
         write: bool,
         body: &mut dyn FnMut(&mut dyn Tx) -> Result<()>,
     ) -> Result<Vec<Change>> {
+        if !self.connection.is_autocommit() {
+            // The operation before this one broke off.
+            self.connection.execute_batch("ROLLBACK").map_err(failed)?;
+        }
         let begin = if write { "BEGIN IMMEDIATE" } else { "BEGIN" };
         self.connection.execute_batch(begin).map_err(failed)?;
         let mut tx = SqliteTx { connection: &self.connection, changes: Vec::new() };

@@ -145,3 +145,37 @@ impl Configs {
         config
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tx::{params, scalar};
+
+    #[tokio::test]
+    async fn an_operation_that_breaks_off_leaves_nothing_and_stops_nobody() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let place = Place::Sqlite(dir.path().join("harrier.db"));
+        let store = Store::open(place, Sealer::new(&[1; 32]).expect("a key")).await.expect("a store");
+        let broken: Result<()> = store
+            .write(|tx| {
+                tx.execute("INSERT INTO settings (name, value) VALUES ($1, $2)", params!["a", "b"])?;
+                panic!("on purpose")
+            })
+            .await;
+        assert!(matches!(broken, Err(DatabaseError::Failed { .. })));
+        let count = store.write(|tx| scalar::<i64>(tx, "SELECT COUNT(*) FROM settings", &[])).await;
+        assert_eq!(count.expect("it goes on"), Some(0));
+    }
+
+    #[tokio::test]
+    async fn tables_of_a_newer_program_are_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("harrier.db");
+        let open = || Store::open(Place::Sqlite(path.clone()), Sealer::new(&[1; 32]).expect("a key"));
+        let store = open().await.expect("a store");
+        let newer = "INSERT INTO schema_version (version) VALUES (999)";
+        store.write(move |tx| tx.execute(newer, &[])).await.expect("written");
+        drop(store);
+        assert!(matches!(open().await.err(), Some(DatabaseError::Newer { found: 999, .. })));
+    }
+}

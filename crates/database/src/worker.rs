@@ -4,6 +4,7 @@
 use crate::change::Change;
 use crate::error::{DatabaseError, Result};
 use crate::tx::Tx;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use tokio::sync::{broadcast, oneshot};
@@ -38,7 +39,9 @@ impl Workers {
                 loop {
                     let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(next) = next else { return };
-                    next(connection.as_mut());
+                    // A fault of one operation is that operation's: its caller hears of it because nobody answers, the
+                    // connection drops what was begun, and the next one goes on.
+                    let _ = catch_unwind(AssertUnwindSafe(|| next(connection.as_mut())));
                 }
             };
             let thread = std::thread::Builder::new()
@@ -78,7 +81,9 @@ impl Workers {
         });
         let queue = self.queue.as_ref().ok_or(DatabaseError::Closed)?;
         queue.send(work).map_err(|_| DatabaseError::Closed)?;
-        wait.await.map_err(|_| DatabaseError::Closed)?
+        wait.await.map_err(|_| DatabaseError::Failed {
+            message: "an operation broke off; see the log".to_owned(),
+        })?
     }
 }
 
