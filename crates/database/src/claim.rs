@@ -2,9 +2,8 @@
 //! job request. Projects with fewer jobs at work come first, then older jobs.
 
 use crate::change::Change;
-use crate::drive::Drive;
 use crate::error::{DatabaseError, Result};
-use crate::jobs::{drop_job, job};
+use crate::jobs::{begin, drop_job, job};
 use crate::matching::{Offer, Wants, WhyPending, missing_feature, refusal, why_pending};
 use crate::pipelines::pipeline;
 use crate::runners::{RunnerView, runner};
@@ -14,7 +13,7 @@ use crate::tx::{Tx, params, scalar};
 use crate::views::{JobView, PipelineView, json};
 use harrier_api::Features;
 use harrier_base::{Secret, Variable};
-use harrier_pipeline::{Event, JobId, Pipeline, Status};
+use harrier_pipeline::{JobId, Pipeline, Status};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -110,8 +109,7 @@ impl Store {
                 )?;
                 if !ask.features.two_phase_job_commit {
                     // An older runner runs what it is given; there is no second word (§3.6).
-                    let started = Event::Started(JobId(found.position));
-                    Drive::load(tx, &configs, found.pipeline, now)?.feed([started])?;
+                    begin(tx, &configs, &found, now)?;
                 }
                 let dotenv = dotenv(tx, &sources, &sealer)?;
                 let run: Option<Option<Vec<u8>>> =

@@ -1,6 +1,7 @@
 //! Jobs after they were queued: accepted, touched, ended, played, retried, cancelled, erased. Called by the runner API and by
 //! people's requests. Each transition says from which state it starts and answers `Conflict` otherwise.
 
+use crate::change::Change;
 use crate::drive::Drive;
 use crate::error::{DatabaseError, Result};
 use crate::store::{Configs, Store};
@@ -89,7 +90,7 @@ impl Store {
                     "only a job that was handed out and not accepted yet can be accepted",
                 );
             }
-            Drive::load(tx, &configs, found.pipeline, now)?.feed([Event::Started(JobId(found.position))])?;
+            begin(tx, &configs, &found, now)?;
             job(tx, id)
         })
         .await
@@ -251,6 +252,26 @@ impl Store {
         })
         .await
     }
+}
+
+/// A job runs. In a pipeline that runs already nothing else follows from that, however many jobs it has.
+pub(crate) fn begin(tx: &mut dyn Tx, configs: &Configs, found: &JobView, now: i64) -> Result<()> {
+    let running = tx.execute(
+        "UPDATE jobs SET status = 'running', started_at = $1, touched_at = $1, reserved_until = NULL WHERE id = $2 AND \
+         status = 'pending' AND EXISTS (SELECT 1 FROM pipelines WHERE pipelines.id = jobs.pipeline_id AND \
+         pipelines.status = 'running' AND pipelines.started_at IS NOT NULL)",
+        params![now, found.id],
+    )?;
+    if running == 0 {
+        return Drive::load(tx, configs, found.pipeline, now)?.feed([Event::Started(JobId(found.position))]);
+    }
+    tx.changed(Change::Job {
+        project: found.project,
+        pipeline: found.pipeline,
+        job: found.id,
+        status: Status::Running,
+    });
+    Ok(())
 }
 
 pub(crate) fn conflict<T>(job: &JobView, hint: &'static str) -> Result<T> {
