@@ -190,6 +190,28 @@ impl Repository {
         self.ask("symbolic-ref", &["HEAD", &format!("refs/heads/{branch}")], b"").map(|_| ())
     }
 
+    /// Commits that a name reaches, newest first, `count` of them after `skip`, and how many there are; those that change a path
+    /// only, when one is given. `None`: there is no such commit.
+    pub fn log(
+        &self,
+        name: &str,
+        path: Option<&str>,
+        skip: usize,
+        count: usize,
+    ) -> Result<Option<(Vec<Commit>, usize)>, GitError> {
+        let Some((tip, _)) = self.commit_with_files(name, &[])? else { return Ok(None) };
+        // A hash is no option, and what follows `--` is none either.
+        let mut args = vec![tip.sha.as_str(), "--"];
+        args.extend(path);
+        let bytes = self.ask("rev-list", &args, b"")?;
+        let all = String::from_utf8_lossy(&bytes);
+        let total = all.lines().count();
+        let names: Vec<String> =
+            all.lines().skip(skip).take(count).map(|sha| format!("{sha}^{{commit}}")).collect();
+        let commits = if names.is_empty() { Vec::new() } else { self.objects(&names)? };
+        Ok(Some((commits.into_iter().flatten().map(|o| parse_commit(o.id, &o.bytes)).collect(), total)))
+    }
+
     /// Paths that differ between two commits.
     pub fn changed(&self, before: &str, sha: &str) -> Result<Vec<String>, GitError> {
         let args = ["-r", "--name-only", "-z", "--no-renames", before, sha];

@@ -29,6 +29,8 @@ pub struct JobFilter {
     pub runner: Option<i64>,
     /// With one of these statuses; empty for all.
     pub statuses: Vec<Status>,
+    /// Without those that only start other pipelines.
+    pub without_bridges: bool,
 }
 
 impl Store {
@@ -52,6 +54,9 @@ impl Store {
                 let words: Vec<String> = filter.statuses.iter().map(|s| format!("'{}'", s.word())).collect();
                 sql.push_str(&format!(" AND status IN ({})", words.join(", ")));
             }
+            if filter.without_bridges {
+                sql.push_str(" AND bridge = 0");
+            }
             let total = scalar(tx, &format!("SELECT COUNT(*) {sql}"), &given)?.unwrap_or(0);
             given.push(at.size.into());
             given.push(at.offset().into());
@@ -65,6 +70,22 @@ impl Store {
             )?;
             let entries = rows.into_iter().map(|mut row| JobView::read(&mut row)).collect::<Result<_>>()?;
             Ok(Page { entries, total })
+        })
+        .await
+    }
+
+    /// The newest successful job of a name in a successful pipeline of a ref that has an archive.
+    pub async fn latest_success(&self, project: i64, git_ref: &str, name: &str) -> Result<Option<JobView>> {
+        let (git_ref, name) = (git_ref.to_owned(), name.to_owned());
+        self.read(move |tx| {
+            let sql = format!(
+                "SELECT {} FROM jobs JOIN pipelines ON pipelines.id = jobs.pipeline_id WHERE jobs.project_id = $1 AND \
+                 pipelines.git_ref = $2 AND pipelines.status = 'success' AND jobs.name = $3 AND jobs.status = 'success' AND \
+                 jobs.retried = 0 AND EXISTS (SELECT 1 FROM job_artifacts WHERE job_artifacts.job_id = jobs.id AND \
+                 job_artifacts.kind = 'archive') ORDER BY jobs.id DESC LIMIT 1",
+                JobView::COLUMNS
+            );
+            one(tx, &sql, params![project, git_ref, name])?.map(|mut row| JobView::read(&mut row)).transpose()
         })
         .await
     }

@@ -61,6 +61,22 @@ pub struct PipelineFilter {
     pub status: Option<String>,
     /// From this source only.
     pub source: Option<String>,
+    /// With one of these statuses only; empty for all.
+    pub statuses: Vec<Status>,
+    /// Named so by `workflow:name` only.
+    pub name: Option<String>,
+    /// Started by this user only.
+    pub user: Option<i64>,
+    /// Changed after that only.
+    pub updated_after: Option<i64>,
+    /// Changed before that only.
+    pub updated_before: Option<i64>,
+    /// The newest of each branch (false) or tag (true) only.
+    pub newest_of_refs: Option<bool>,
+    /// In the order of their last change rather than of their making.
+    pub by_update: bool,
+    /// The oldest first.
+    pub oldest_first: bool,
 }
 
 impl Store {
@@ -192,6 +208,7 @@ impl Store {
                 ("sha", filter.sha),
                 ("status", filter.status),
                 ("source", filter.source),
+                ("name", filter.name),
             ];
             for (column, wanted) in conditions {
                 if let Some(wanted) = wanted {
@@ -199,13 +216,37 @@ impl Store {
                     sql.push_str(&format!(" AND {column} = ${}", given.len()));
                 }
             }
+            let numbers = [
+                ("user_id =", filter.user),
+                ("updated_at >", filter.updated_after),
+                ("updated_at <", filter.updated_before),
+            ];
+            for (condition, wanted) in numbers {
+                if let Some(wanted) = wanted {
+                    given.push(wanted.into());
+                    sql.push_str(&format!(" AND {condition} ${}", given.len()));
+                }
+            }
+            if !filter.statuses.is_empty() {
+                let words: Vec<String> = filter.statuses.iter().map(|s| format!("'{}'", s.word())).collect();
+                sql.push_str(&format!(" AND status IN ({})", words.join(", ")));
+            }
+            if let Some(tag) = filter.newest_of_refs {
+                given.push(i64::from(tag).into());
+                sql.push_str(&format!(
+                    " AND id IN (SELECT MAX(id) FROM pipelines WHERE project_id = $1 AND tag = ${} GROUP BY git_ref)",
+                    given.len()
+                ));
+            }
+            let way = if filter.oldest_first { "ASC" } else { "DESC" };
+            let order = if filter.by_update { format!("updated_at {way}, id {way}") } else { format!("id {way}") };
             let total = scalar(tx, &format!("SELECT COUNT(*) {sql}"), &given)?.unwrap_or(0);
             given.push(at.size.into());
             given.push(at.offset().into());
             let (limit, offset) = (given.len() - 1, given.len());
             let rows = tx.query(
                 &format!(
-                    "SELECT {} {sql} ORDER BY id DESC LIMIT ${limit} OFFSET ${offset}",
+                    "SELECT {} {sql} ORDER BY {order} LIMIT ${limit} OFFSET ${offset}",
                     PipelineView::COLUMNS
                 ),
                 &given,

@@ -238,6 +238,15 @@ impl Store {
         .await
     }
 
+    /// The path of a namespace.
+    pub async fn namespace(&self, id: i64) -> Result<String> {
+        self.read(move |tx| {
+            scalar(tx, "SELECT path FROM namespaces WHERE id = $1", params![id])?
+                .ok_or(DatabaseError::NotFound("namespace"))
+        })
+        .await
+    }
+
     /// Projects that a user may see (`None`: nobody is logged in), the most active first. `all` is for administrators.
     pub async fn projects(
         &self,

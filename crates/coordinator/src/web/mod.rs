@@ -12,6 +12,8 @@ mod settings;
 pub mod table;
 mod visit;
 
+pub(crate) use pipelines::OFFLINE;
+
 use crate::app::App;
 use axum::Router;
 use axum::extract::{Path, Request, State};

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 const PER_PAGE: usize = 20;
 
 /// Milliseconds since a machine was heard of, after which it is offline.
-pub(super) const OFFLINE: i64 = 120_000;
+pub(crate) const OFFLINE: i64 = 120_000;
 
 /// A pipeline as a row of a list.
 pub(super) async fn row(

@@ -260,7 +260,7 @@ fn not_forged(visit: &Visit) -> Result<(), Failure> {
 }
 
 /// Compared without telling by time how much is right.
-pub(super) fn same(one: &str, other: &str) -> bool {
+pub(crate) fn same(one: &str, other: &str) -> bool {
     one.len() == other.len() && one.bytes().zip(other.bytes()).fold(0, |found, (a, b)| found | (a ^ b)) == 0
 }
 

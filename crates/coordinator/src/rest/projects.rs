@@ -1,0 +1,252 @@
+//! Projects: listed, shown, made, changed, removed.
+
+use super::call::{Call, Done, Failure, Reply};
+use super::entities;
+use crate::answer::Refusal;
+use crate::project_making::may_make;
+use crate::project_path::ProjectPath;
+use axum::http::StatusCode;
+use harrier_database::{
+    AccessLevel, DatabaseError, NewProject, PageAt, ProjectEdit, ProjectSettings, ProjectView,
+};
+use serde_json::{Value, json};
+
+/// Most projects that are looked through when a list is filtered in ways the tables do not know.
+const MOST: usize = 10_000;
+
+async fn page(call: &Call, keep: impl Fn(&ProjectView) -> bool, whole: bool) -> Done {
+    let user = call.caller.user().map(|user| user.id);
+    let search = call.text("search").unwrap_or_default();
+    let all = call.caller.is_admin();
+    let show = |one: ProjectView| match call.flag("simple") {
+        Ok(Some(true)) => simple(call, &one),
+        _ => entities::project(&call.app, &one),
+    };
+    if whole {
+        let found = call.app.store.projects(user, all, &search, call.page()?).await?;
+        let entries = found.entries.into_iter().map(show).collect();
+        return Ok(Reply::List(harrier_database::Page { entries, total: found.total }));
+    }
+    let found = call.app.store.projects(user, all, &search, PageAt { number: 1, size: MOST }).await?;
+    call.list_of(found.entries.into_iter().filter(keep).collect(), show)
+}
+
+fn simple(call: &Call, one: &ProjectView) -> Value {
+    const KEPT: [&str; 14] = [
+        "id",
+        "description",
+        "name",
+        "name_with_namespace",
+        "path",
+        "path_with_namespace",
+        "created_at",
+        "last_activity_at",
+        "default_branch",
+        "topics",
+        "http_url_to_repo",
+        "web_url",
+        "visibility",
+        "namespace",
+    ];
+    let mut value = entities::project(&call.app, one);
+    if let Value::Object(members) = &mut value {
+        members.retain(|name, _| KEPT.contains(&name.as_str()));
+    }
+    value
+}
+
+pub(super) async fn list(call: Call) -> Done {
+    let visibility = call.word("visibility", &["private", "internal", "public"])?;
+    let mine = call.flag("membership")? == Some(true) || call.flag("owned")? == Some(true);
+    let mut own = Vec::new();
+    if mine {
+        let owned = call.flag("owned")? == Some(true);
+        let least = if owned { AccessLevel::Owner } else { AccessLevel::Guest };
+        let user = call.user()?.id;
+        let found = call.app.store.projects(Some(user), true, "", PageAt { number: 1, size: MOST }).await?;
+        for project in found.entries {
+            if call.app.store.access(project.id, user).await? >= Some(least) {
+                own.push(project.id);
+            }
+        }
+    }
+    let keep = |one: &ProjectView| {
+        visibility.is_none_or(|wanted| one.visibility == wanted) && (!mine || own.contains(&one.id))
+    };
+    page(&call, keep, visibility.is_none() && !mine).await
+}
+
+pub(super) async fn of_user(call: Call) -> Done {
+    let user = call.app.store.user(call.id("user_id")?).await?;
+    let below = format!("{}/", user.username);
+    page(&call, |one| one.path.starts_with(&below), false).await
+}
+
+async fn whole(call: &Call, one: &ProjectView, level: Option<AccessLevel>) -> Done {
+    let mut value = entities::project(&call.app, one);
+    let access = level.map(|level| json!({ "access_level": level.number(), "notification_level": 3 }));
+    value["permissions"] = json!({ "project_access": access, "group_access": null });
+    let repository = call.app.repository(one.id);
+    let refs = crate::make_pipeline::waiting(move || repository.refs()).await?;
+    value["empty_repo"] = refs.map_or(true, |refs| refs.is_empty()).into();
+    Ok(Reply::Json(value))
+}
+
+pub(super) async fn one(call: Call) -> Done {
+    whole(&call, call.project()?, call.level()).await
+}
+
+/// The settings that a request changes.
+fn settings(call: &Call, mut settings: ProjectSettings) -> Result<ProjectSettings, Failure> {
+    if let Some(path) = call.text("ci_config_path") {
+        settings.ci_config_path = path;
+    }
+    if let Some(seconds) = call.number("build_timeout")? {
+        if !(600..=2_629_746).contains(&seconds) {
+            return Err(Failure::invalid("build_timeout", "needs to be between 10 minutes and 1 month"));
+        }
+        settings.build_timeout = seconds;
+    }
+    if let Some(depth) = call.number("ci_default_git_depth")? {
+        settings.git_depth = u32::try_from(depth)
+            .ok()
+            .filter(|depth| *depth <= 1000)
+            .ok_or_else(|| Failure::invalid("ci_default_git_depth", "must be between 0 and 1000"))?;
+    }
+    if let Some(word) = call.word("build_git_strategy", &["fetch", "clone"])? {
+        settings.git_fetch = word == "fetch";
+    }
+    if let Some(word) = call.word("auto_cancel_pending_pipelines", &["enabled", "disabled"])? {
+        settings.auto_cancel = word == "enabled";
+    }
+    for (name, place) in [
+        ("ci_separated_caches", &mut settings.separate_caches),
+        ("shared_runners_enabled", &mut settings.shared_runners),
+        ("keep_latest_artifact", &mut settings.keep_latest_artifacts),
+        ("public_jobs", &mut settings.public_jobs),
+    ] {
+        if let Some(yes) = call.flag(name)? {
+            *place = yes;
+        }
+    }
+    Ok(settings)
+}
+
+pub(super) async fn create(call: Call) -> Done {
+    let user = call.user()?.clone();
+    let (name, path) = (call.filled("name"), call.filled("path"));
+    let last = match (&name, &path) {
+        (_, Some(path)) => path.clone(),
+        (Some(name), None) => slug(name),
+        (None, None) => {
+            return Err(Failure::Parameter(
+                "name, path are missing, at least one parameter must be provided".to_owned(),
+            ));
+        }
+    };
+    let space = match call.number("namespace_id")? {
+        Some(id) => {
+            call.app.store.namespace(id).await.map_err(|_| Failure::invalid("namespace", "is not valid"))?
+        }
+        None => user.username.clone(),
+    };
+    let path =
+        ProjectPath::parse(&format!("{space}/{last}")).map_err(|why| Failure::invalid("path", &why))?;
+    if !may_make(&user, &path) {
+        return Err(Failure::invalid("namespace", "is not valid"));
+    }
+    let new = NewProject {
+        path: path.as_str().to_owned(),
+        name: name.unwrap_or_default(),
+        description: call.text("description").unwrap_or_default(),
+        visibility: call
+            .word("visibility", &["private", "internal", "public"])?
+            .unwrap_or("private")
+            .to_owned(),
+        default_branch: call.filled("default_branch").unwrap_or_default(),
+        owner: Some(user.id),
+        settings: settings(&call, ProjectSettings::default())?,
+    };
+    if call.app.store.project_at(path.as_str()).await?.is_some() {
+        let message = json!({ "name": ["has already been taken"], "path": ["has already been taken"] });
+        return Err(Refusal { status: StatusCode::BAD_REQUEST, message, headers: Vec::new() }.into());
+    }
+    let made = call.app.create_project(new).await?;
+    whole(&call, &made, Some(AccessLevel::Owner)).await
+}
+
+/// A name as a part of a path.
+fn slug(name: &str) -> String {
+    let kept = |c: char| {
+        if c.is_ascii_alphanumeric() || matches!(c, '_' | '.') { c.to_ascii_lowercase() } else { '-' }
+    };
+    let plain: String = name.trim().chars().map(kept).collect();
+    plain.trim_matches(['-', '.']).to_owned()
+}
+
+pub(super) async fn edit(call: Call) -> Done {
+    let project = call.project()?;
+    let edit = ProjectEdit {
+        name: call.filled("name"),
+        description: call.text("description"),
+        visibility: call.word("visibility", &["private", "internal", "public"])?.map(str::to_owned),
+        default_branch: call.filled("default_branch"),
+        settings: Some(settings(&call, project.settings.clone())?),
+    };
+    if edit.visibility.is_some() && call.level() < Some(AccessLevel::Owner) {
+        return Err(Failure::forbidden());
+    }
+    let branch = edit.default_branch.clone();
+    if let Some(branch) = branch {
+        let repository = call.app.repository(project.id);
+        if !repository.has_ref(&format!("refs/heads/{branch}")) {
+            return Err(Failure::invalid(
+                "base",
+                &format!("Could not change HEAD: branch '{branch}' does not exist"),
+            ));
+        }
+        crate::make_pipeline::waiting(move || repository.set_head(&branch)).await??;
+    }
+    let changed = call.app.store.edit_project(project.id, edit).await?;
+    whole(&call, &changed, call.level()).await
+}
+
+pub(super) async fn delete(call: Call) -> Done {
+    let project = call.project()?;
+    let jobs = call.app.store.delete_project(project.id).await?;
+    for job in jobs {
+        remove_files(&call, job);
+    }
+    let repository = call.app.data.repository(project.id);
+    match tokio::fs::remove_dir_all(&repository).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(project = project.path, error = %error, "the repository of a removed project stays");
+        }
+        Ok(()) | Err(_) => {}
+    }
+    Ok(Reply::Json(json!({ "message": "202 Accepted" })))
+}
+
+/// Removes the files of a job that is gone.
+pub(super) fn remove_files(call: &Call, job: i64) {
+    if let Err(error) = call.app.data.remove_job(job) {
+        tracing::warn!(job, error = %error, "files of a removed job stay");
+    }
+}
+
+/// A job or pipeline is of the route's project.
+pub(super) fn same_project(call: &Call, project: i64, what: &'static str) -> Result<(), Failure> {
+    if call.project()?.id == project { Ok(()) } else { Err(DatabaseError::NotFound(what).into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slug;
+
+    #[test]
+    fn names_become_paths() {
+        for (name, path) in [("My Project", "my-project"), (" a.b_c ", "a.b_c"), ("-x-", "x")] {
+            assert_eq!(slug(name), path);
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! Every route of the API in one table: method, status, path, who may, with which scope, what for, parameters, handler. Tokens, roles
+//! and forged requests are checked here, once, before a handler is reached; the OpenAPI description and the test of every route
+//! with every role are made of it.
+
+use super::call::{Call, Failure, Reply, page_headers};
+use super::{
+    about, artifacts, environments, jobs, lint, members, parameters, pipelines, projects, repository,
+    runners, schedules, tokens, triggers, users, variables,
+};
+use crate::answer::Refusal;
+use crate::app::App;
+use crate::auth::{Caller, Scope};
+use crate::web::table::same;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{FromRequest, Multipart};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use harrier_base::Secret;
+use harrier_database::{AccessLevel, ProjectView};
+use serde_json::{Map, Value};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Everyone; the handler looks at a token of its own.
+    Anyone,
+    /// A person.
+    User,
+    /// Administrators.
+    Admin,
+    /// A job, by its token.
+    Job,
+    /// Who is at least that in the project. A public project makes everyone a guest.
+    Level(AccessLevel),
+}
+
+/// What a token must be good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// This scope.
+    Scope(Scope),
+    /// This scope, or a job's token.
+    ScopeOrJob(Scope),
+}
+
+type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>;
+
+/// One route.
+pub struct Route {
+    /// Method.
+    pub method: Method,
+    /// Status of an answer that says yes.
+    pub status: u16,
+    /// Below `/api/v4/`; `{name}` is any part, `{name*}` the whole rest. `{id}` behind `projects/` is a project.
+    pub path: &'static str,
+    /// Who may.
+    pub need: Need,
+    /// With what.
+    pub reach: Reach,
+    /// What it is for.
+    pub summary: &'static str,
+    /// Parameters it looks at; `page` stands for those of lists.
+    pub parameters: &'static [&'static str],
+    handler: Handler,
+}
+
+macro_rules! routes {
+    ($($method:ident $status:literal $path:literal $need:ident $reach:ident $summary:literal [$($parameter:ident)*] => $handler:path;)*) => {
+        /// All of them.
+        pub fn routes() -> Vec<Route> {
+            vec![$(Route {
+                method: Method::$method,
+                status: $status,
+                path: $path,
+                need: $need,
+                reach: $reach,
+                summary: $summary,
+                parameters: &[$(stringify!($parameter)),*],
+                handler: |call| Box::pin($handler(call)),
+            },)*]
+        }
+    };
+}
+
+const ANYONE: Need = Need::Anyone;
+const USER: Need = Need::User;
+const ADMIN: Need = Need::Admin;
+const JOB: Need = Need::Job;
+const GUEST: Need = Need::Level(AccessLevel::Guest);
+const REPORTER: Need = Need::Level(AccessLevel::Reporter);
+const DEVELOPER: Need = Need::Level(AccessLevel::Developer);
+const MAINTAINER: Need = Need::Level(AccessLevel::Maintainer);
+const OWNER: Need = Need::Level(AccessLevel::Owner);
+
+const READ: Reach = Reach::Scope(Scope::ReadApi);
+const WRITE: Reach = Reach::Scope(Scope::Api);
+const FILES: Reach = Reach::ScopeOrJob(Scope::ReadApi);
+const PEOPLE: Reach = Reach::Scope(Scope::ReadUser);
+const MAKE_RUNNER: Reach = Reach::Scope(Scope::CreateRunner);
+const MANAGE_RUNNER: Reach = Reach::Scope(Scope::ManageRunner);
+
+routes! {
+    GET 200 "version" USER PEOPLE "Version of the server" [] => about::version;
+    GET 200 "metadata" USER PEOPLE "Version of the server and more" [] => about::metadata;
+    GET 200 "job" JOB FILES "The job of a job token" [] => jobs::current;
+
+    GET 200 "user" USER PEOPLE "The caller" [] => users::current;
+    GET 200 "users" USER PEOPLE "Users" [username search page] => users::list;
+    POST 201 "users" ADMIN WRITE "Make a user" [username name email password admin] => users::create;
+    GET 200 "users/{user_id}" USER PEOPLE "A user" [] => users::one;
+    PUT 200 "users/{user_id}" ADMIN WRITE "Change a user" [name email password admin] => users::edit;
+    DELETE 204 "users/{user_id}" ADMIN WRITE "Remove a user" [] => users::delete;
+    POST 201 "users/{user_id}/block" ADMIN WRITE "Block a user" [] => users::block;
+    POST 201 "users/{user_id}/unblock" ADMIN WRITE "Let a user in again" [] => users::unblock;
+    GET 200 "users/{user_id}/projects" USER READ "Projects below a user's name" [page] => projects::of_user;
+    POST 201 "users/{user_id}/personal_access_tokens" ADMIN WRITE "Make a token for a user" [name scopes expires_at] => tokens::create;
+    POST 201 "user/runners" USER MAKE_RUNNER "Make a runner" [runner_type project_id description paused locked run_untagged tag_list access_level maximum_timeout maintenance_note] => runners::create;
+    GET 200 "personal_access_tokens" USER READ "Personal access tokens" [user_id page] => tokens::list;
+    GET 200 "personal_access_tokens/self" USER PEOPLE "The token of this request" [] => tokens::own;
+    DELETE 204 "personal_access_tokens/self" USER PEOPLE "Revoke the token of this request" [] => tokens::revoke_own;
+    GET 200 "personal_access_tokens/{token_id}" USER READ "A personal access token" [] => tokens::one;
+    DELETE 204 "personal_access_tokens/{token_id}" USER WRITE "Revoke a personal access token" [] => tokens::revoke;
+
+    GET 200 "admin/ci/variables" ADMIN READ "Variables of the instance" [page] => variables::list;
+    POST 201 "admin/ci/variables" ADMIN WRITE "Make a variable of the instance" [key value variable_type protected masked masked_and_hidden raw description] => variables::create;
+    GET 200 "admin/ci/variables/{key}" ADMIN READ "A variable of the instance" [] => variables::one;
+    PUT 200 "admin/ci/variables/{key}" ADMIN WRITE "Change a variable of the instance" [value variable_type protected masked raw description] => variables::edit;
+    DELETE 204 "admin/ci/variables/{key}" ADMIN WRITE "Remove a variable of the instance" [] => variables::delete;
+
+    GET 200 "runners" USER READ "Runners that the caller may see" [type status paused tag_list page] => runners::own_page;
+    GET 200 "runners/all" ADMIN READ "All runners" [type status paused tag_list page] => runners::all;
+    POST 201 "runners/reset_registration_token" ADMIN WRITE "A new registration token of the instance" [] => runners::reset_registration;
+    GET 200 "runners/{runner_id}" USER READ "A runner" [] => runners::one;
+    PUT 200 "runners/{runner_id}" USER MANAGE_RUNNER "Change a runner" [description paused active locked run_untagged tag_list access_level maximum_timeout maintenance_note] => runners::edit;
+    DELETE 204 "runners/{runner_id}" USER MANAGE_RUNNER "Remove a runner" [] => runners::delete;
+    GET 200 "runners/{runner_id}/jobs" USER READ "Jobs of a runner" [status page] => runners::jobs;
+    GET 200 "runners/{runner_id}/managers" USER READ "Machines of a runner" [] => runners::managers;
+    POST 201 "runners/{runner_id}/reset_authentication_token" USER MANAGE_RUNNER "A new token of a runner" [] => runners::reset_token;
+
+    GET 200 "projects" ANYONE READ "Projects" [search visibility owned membership simple page] => projects::list;
+    POST 201 "projects" USER WRITE "Make a project" [name path namespace_id description visibility default_branch ci_config_path build_timeout ci_default_git_depth build_git_strategy auto_cancel_pending_pipelines ci_separated_caches shared_runners_enabled keep_latest_artifact public_jobs] => projects::create;
+    GET 200 "projects/{id}" GUEST READ "A project" [] => projects::one;
+    PUT 200 "projects/{id}" MAINTAINER WRITE "Change a project" [name description visibility default_branch ci_config_path build_timeout ci_default_git_depth build_git_strategy auto_cancel_pending_pipelines ci_separated_caches shared_runners_enabled keep_latest_artifact public_jobs] => projects::edit;
+    DELETE 202 "projects/{id}" OWNER WRITE "Remove a project" [] => projects::delete;
+
+    GET 200 "projects/{id}/members" GUEST READ "Members" [query page] => members::list;
+    GET 200 "projects/{id}/members/all" GUEST READ "Members" [query page] => members::list;
+    POST 201 "projects/{id}/members" MAINTAINER WRITE "Add a member" [user_id username access_level] => members::add;
+    GET 200 "projects/{id}/members/{user_id}" GUEST READ "A member" [] => members::one;
+    GET 200 "projects/{id}/members/all/{user_id}" GUEST READ "A member" [] => members::one;
+    PUT 200 "projects/{id}/members/{user_id}" MAINTAINER WRITE "Change a member's role" [access_level] => members::edit;
+    DELETE 204 "projects/{id}/members/{user_id}" MAINTAINER WRITE "Remove a member" [] => members::remove;
+
+    GET 200 "projects/{id}/variables" MAINTAINER READ "Variables of a project" [page] => variables::list;
+    POST 201 "projects/{id}/variables" MAINTAINER WRITE "Make a variable" [key value variable_type protected masked masked_and_hidden raw environment_scope description] => variables::create;
+    GET 200 "projects/{id}/variables/{key}" MAINTAINER READ "A variable" [filter] => variables::one;
+    PUT 200 "projects/{id}/variables/{key}" MAINTAINER WRITE "Change a variable" [value variable_type protected masked raw environment_scope description filter] => variables::edit;
+    DELETE 204 "projects/{id}/variables/{key}" MAINTAINER WRITE "Remove a variable" [filter] => variables::delete;
+
+    GET 200 "projects/{id}/pipelines" GUEST READ "Pipelines" [scope status source ref sha username name updated_after updated_before order_by sort page] => pipelines::list;
+    POST 201 "projects/{id}/pipeline" DEVELOPER WRITE "Start a pipeline" [ref variables] => pipelines::create;
+    GET 200 "projects/{id}/pipelines/latest" GUEST READ "The newest pipeline of a ref" [ref] => pipelines::latest;
+    GET 200 "projects/{id}/pipelines/{pipeline_id}" GUEST READ "A pipeline" [] => pipelines::one;
+    DELETE 204 "projects/{id}/pipelines/{pipeline_id}" OWNER WRITE "Remove a pipeline" [] => pipelines::delete;
+    POST 201 "projects/{id}/pipelines/{pipeline_id}/retry" DEVELOPER WRITE "Run failed jobs of a pipeline again" [] => pipelines::retry;
+    POST 200 "projects/{id}/pipelines/{pipeline_id}/cancel" DEVELOPER WRITE "Cancel a pipeline" [] => pipelines::cancel;
+    GET 200 "projects/{id}/pipelines/{pipeline_id}/jobs" GUEST READ "Jobs of a pipeline" [scope include_retried page] => jobs::of_pipeline;
+    GET 200 "projects/{id}/pipelines/{pipeline_id}/bridges" GUEST READ "Trigger jobs of a pipeline" [scope page] => jobs::bridges;
+    GET 200 "projects/{id}/pipelines/{pipeline_id}/variables" DEVELOPER READ "Variables a pipeline was started with" [] => pipelines::variables;
+    GET 200 "projects/{id}/pipelines/{pipeline_id}/test_report" GUEST READ "Test report of a pipeline" [] => pipelines::test_report;
+    GET 200 "projects/{id}/pipelines/{pipeline_id}/test_report_summary" GUEST READ "Counts of the tests of a pipeline" [] => pipelines::test_report_summary;
+
+    GET 200 "projects/{id}/jobs" GUEST READ "Jobs" [scope page] => jobs::list;
+    GET 200 "projects/{id}/jobs/{job_id}" GUEST READ "A job" [] => jobs::one;
+    GET 200 "projects/{id}/jobs/{job_id}/trace" GUEST READ "Log of a job" [] => jobs::trace;
+    POST 200 "projects/{id}/jobs/{job_id}/play" DEVELOPER WRITE "Start a manual or a delayed job" [job_variables_attributes] => jobs::play;
+    POST 201 "projects/{id}/jobs/{job_id}/retry" DEVELOPER WRITE "Run a job again" [] => jobs::retry;
+    POST 201 "projects/{id}/jobs/{job_id}/cancel" DEVELOPER WRITE "Cancel a job" [force] => jobs::cancel;
+    POST 201 "projects/{id}/jobs/{job_id}/erase" MAINTAINER WRITE "Remove log and artifacts of a job" [] => jobs::erase;
+    GET 200 "projects/{id}/jobs/{job_id}/artifacts" GUEST FILES "Archive of a job" [] => artifacts::download;
+    DELETE 204 "projects/{id}/jobs/{job_id}/artifacts" MAINTAINER WRITE "Remove artifacts of a job" [] => artifacts::delete;
+    POST 200 "projects/{id}/jobs/{job_id}/artifacts/keep" DEVELOPER WRITE "Artifacts of a job do not expire" [] => artifacts::keep;
+    GET 200 "projects/{id}/jobs/{job_id}/artifacts/{artifact_path*}" GUEST FILES "A file of the archive of a job" [] => artifacts::file;
+    GET 200 "projects/{id}/jobs/artifacts/{ref_name}/download" GUEST FILES "Archive of the newest successful job of a ref" [job] => artifacts::download_of_ref;
+    GET 200 "projects/{id}/jobs/artifacts/{ref_name}/raw/{artifact_path*}" GUEST FILES "A file of the archive of the newest successful job of a ref" [job] => artifacts::file_of_ref;
+
+    GET 200 "projects/{id}/pipeline_schedules" GUEST READ "Schedules" [scope page] => schedules::list;
+    POST 201 "projects/{id}/pipeline_schedules" DEVELOPER WRITE "Make a schedule" [description ref cron cron_timezone active] => schedules::create;
+    GET 200 "projects/{id}/pipeline_schedules/{schedule_id}" GUEST READ "A schedule" [] => schedules::one;
+    PUT 200 "projects/{id}/pipeline_schedules/{schedule_id}" DEVELOPER WRITE "Change a schedule" [description ref cron cron_timezone active] => schedules::edit;
+    DELETE 204 "projects/{id}/pipeline_schedules/{schedule_id}" DEVELOPER WRITE "Remove a schedule" [] => schedules::delete;
+    POST 201 "projects/{id}/pipeline_schedules/{schedule_id}/play" DEVELOPER WRITE "Start the pipeline of a schedule now" [] => schedules::play;
+    POST 201 "projects/{id}/pipeline_schedules/{schedule_id}/take_ownership" MAINTAINER WRITE "Take a schedule over" [] => schedules::take_ownership;
+    POST 201 "projects/{id}/pipeline_schedules/{schedule_id}/variables" DEVELOPER WRITE "Make a variable of a schedule" [key value variable_type] => schedules::add_variable;
+    GET 200 "projects/{id}/pipeline_schedules/{schedule_id}/variables/{key}" DEVELOPER READ "A variable of a schedule" [] => schedules::variable;
+    PUT 200 "projects/{id}/pipeline_schedules/{schedule_id}/variables/{key}" DEVELOPER WRITE "Change a variable of a schedule" [value variable_type] => schedules::edit_variable;
+    DELETE 202 "projects/{id}/pipeline_schedules/{schedule_id}/variables/{key}" DEVELOPER WRITE "Remove a variable of a schedule" [] => schedules::delete_variable;
+
+    GET 200 "projects/{id}/triggers" MAINTAINER READ "Trigger tokens" [page] => triggers::list;
+    POST 201 "projects/{id}/triggers" MAINTAINER WRITE "Make a trigger token" [description] => triggers::create;
+    GET 200 "projects/{id}/triggers/{trigger_id}" MAINTAINER READ "A trigger token" [] => triggers::one;
+    DELETE 204 "projects/{id}/triggers/{trigger_id}" MAINTAINER WRITE "Revoke a trigger token" [] => triggers::revoke;
+    POST 201 "projects/{id}/trigger/pipeline" ANYONE FILES "Start a pipeline with a trigger token" [token ref variables] => triggers::start_pipeline;
+    POST 201 "projects/{id}/ref/{ref}/trigger/pipeline" ANYONE FILES "Start a pipeline with a trigger token" [token variables] => triggers::start_pipeline;
+
+    GET 200 "projects/{id}/runners" MAINTAINER READ "Runners that serve a project" [type status paused tag_list page] => runners::of_project;
+    POST 201 "projects/{id}/runners" MAINTAINER WRITE "Give a runner to a project" [runner_id] => runners::enable;
+    DELETE 204 "projects/{id}/runners/{runner_id}" MAINTAINER WRITE "Take a runner from a project" [] => runners::disable;
+    POST 201 "projects/{id}/runners/reset_registration_token" MAINTAINER WRITE "A new registration token of a project" [] => runners::reset_registration;
+
+    GET 200 "projects/{id}/ci/lint" GUEST READ "Check the configuration of a commit" [content_ref sha ref dry_run_ref dry_run include_jobs] => lint::of_commit;
+    POST 200 "projects/{id}/ci/lint" DEVELOPER WRITE "Check a configuration" [content ref dry_run include_jobs] => lint::of_text;
+
+    GET 200 "projects/{id}/environments" REPORTER READ "Environments" [name search states page] => environments::list;
+    GET 200 "projects/{id}/environments/{environment_id}" REPORTER READ "An environment" [] => environments::one;
+
+    GET 200 "projects/{id}/repository/branches" GUEST READ "Branches" [search page] => repository::branches;
+    GET 200 "projects/{id}/repository/branches/{branch}" GUEST READ "A branch" [] => repository::branch;
+    GET 200 "projects/{id}/repository/tags" GUEST READ "Tags" [search page] => repository::tags;
+    GET 200 "projects/{id}/repository/tags/{tag_name}" GUEST READ "A tag" [] => repository::tag;
+    GET 200 "projects/{id}/repository/commits" GUEST READ "Commits" [ref_name path page] => repository::commits;
+    GET 200 "projects/{id}/repository/commits/{sha}" GUEST READ "A commit" [] => repository::commit;
+}
+
+/// Most bytes of a body.
+const LONGEST: usize = 4 << 20;
+
+/// Any request below `/api/v4/`.
+pub(super) async fn serve(app: Arc<App>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let url = format!("{}{}", app.settings.external_url, parts.uri.path());
+    let query = pairs(parts.uri.query().unwrap_or_default().as_bytes());
+    let outcome = answer(app, parts, body, &query, &url).await;
+    let mut response = outcome.unwrap_or_else(IntoResponse::into_response);
+    let headers = response.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-store"));
+    headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    response
+}
+
+async fn answer(
+    app: Arc<App>,
+    parts: Parts,
+    body: Body,
+    query: &[(String, String)],
+    url: &str,
+) -> Result<Response, Failure> {
+    let method = if parts.method == Method::HEAD { Method::GET } else { parts.method.clone() };
+    let tail = parts.uri.path().strip_prefix("/api/v4/").unwrap_or_default().trim_end_matches('/').to_owned();
+    let table = routes();
+    let fitting: Vec<(&Route, Vec<(&'static str, String)>)> =
+        table.iter().filter_map(|route| Some((route, matches(route.path, &tail)?))).collect();
+    if fitting.is_empty() {
+        return Err(Failure::not_found(""));
+    }
+    // Those with fewer names of their own come first: `pipelines/latest` is no pipeline's number.
+    let Some((route, named)) =
+        fitting.into_iter().filter(|(route, _)| route.method == method).min_by_key(|(_, named)| named.len())
+    else {
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "405 Not Allowed").into());
+    };
+    let mut given = Map::new();
+    parameters::put_pairs(&mut given, query.iter().cloned());
+    let caller = match given.get("private_token").and_then(Value::as_str) {
+        Some(token) => Caller::of_token(&app, &Secret::new(token)).await?,
+        None => Caller::of(&app, &parts.headers, &parts.extensions).await?,
+    };
+    not_forged(&caller, &parts)?;
+    let mut call = Call { now: app.now(), app, caller, parts: named, given, project: None };
+    allowed(&mut call, route).await?;
+    if method != Method::GET {
+        read_body(&mut call.given, parts, body).await?;
+    }
+    let (at, status) = (call.page(), StatusCode::from_u16(route.status).unwrap_or_default());
+    Ok(match (route.handler)(call).await? {
+        Reply::Json(value) => (status, Json(value)).into_response(),
+        Reply::Nothing => status.into_response(),
+        Reply::Raw(response) => response,
+        Reply::List(page) => {
+            let headers = page_headers(at?, page.total, url, query);
+            let mut response = (status, Json(page.entries)).into_response();
+            response.headers_mut().extend(headers);
+            response
+        }
+    })
+}
+
+/// What stands for the parts of a route's path; `None`: it is another route.
+fn matches(pattern: &'static str, tail: &str) -> Option<Vec<(&'static str, String)>> {
+    let mut rest = Some(tail);
+    let mut named = Vec::new();
+    for part in pattern.split('/') {
+        let left = rest?;
+        let name = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
+        if let Some(name) = name.and_then(|name| name.strip_suffix('*')) {
+            named.push((name, decode(left)));
+            return (!left.is_empty()).then_some(named);
+        }
+        let (given, behind) = match left.split_once('/') {
+            Some((given, behind)) => (given, Some(behind)),
+            None => (left, None),
+        };
+        match name {
+            Some(name) if !given.is_empty() => named.push((name, decode(given))),
+            None if given == part => {}
+            _ => return None,
+        }
+        rest = behind;
+    }
+    rest.is_none().then_some(named)
+}
+
+/// Percent signs put right; what has a meaning in queries has none here.
+fn decode(text: &str) -> String {
+    let plain = text.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
+    form_urlencoded::parse(plain.as_bytes()).next().map_or_else(String::new, |(name, _)| name.into_owned())
+}
+
+fn pairs(bytes: &[u8]) -> Vec<(String, String)> {
+    form_urlencoded::parse(bytes).into_owned().collect()
+}
+
+/// A browser's session must show its own token when it changes something: cookies come by themselves.
+fn not_forged(caller: &Caller, parts: &Parts) -> Result<(), Failure> {
+    let Some(session) = caller.session() else { return Ok(()) };
+    if matches!(parts.method, Method::GET | Method::HEAD) {
+        return Ok(());
+    }
+    let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if same(session.csrf.expose(), text("x-csrf-token")) {
+        Ok(())
+    } else {
+        Err(Refusal::unauthorized().into())
+    }
+}
+
+async fn allowed(call: &mut Call, route: &Route) -> Result<(), Failure> {
+    match (route.reach, &call.caller) {
+        (Reach::ScopeOrJob(_), Caller::Job(_)) => {}
+        (Reach::Scope(scope) | Reach::ScopeOrJob(scope), caller) => caller.need_scope(scope)?,
+    }
+    match route.need {
+        Need::Anyone => Ok(()),
+        Need::Job => match call.caller {
+            Caller::Job(_) => Ok(()),
+            _ => Err(Refusal::unauthorized().into()),
+        },
+        Need::User | Need::Admin => match &call.caller {
+            Caller::Nobody => Err(Refusal::unauthorized().into()),
+            Caller::User { user, .. } if route.need == Need::User || user.admin => Ok(()),
+            Caller::User { .. } | Caller::Project(_) | Caller::Job(_) => Err(Failure::forbidden()),
+        },
+        Need::Level(least) => {
+            let unseen = match call.caller {
+                Caller::Nobody => Refusal::unauthorized(),
+                _ => Refusal::not_found("project"),
+            };
+            let Some(project) = find(call).await? else { return Err(unseen.into()) };
+            let level = call.caller.need_level(&call.app, &project, least).await?;
+            call.project = Some((project, level));
+            Ok(())
+        }
+    }
+}
+
+/// The project of a number or a path.
+pub(super) async fn find(call: &Call) -> Result<Option<ProjectView>, Failure> {
+    let wanted = call.part("id");
+    match wanted.parse::<i64>() {
+        Ok(id) => match call.app.store.project(id).await {
+            Ok(project) => Ok(Some(project)),
+            Err(harrier_database::DatabaseError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        },
+        Err(_) => Ok(call.app.store.project_at(wanted).await?),
+    }
+}
+
+async fn read_body(given: &mut Map<String, Value>, parts: Parts, body: Body) -> Result<(), Failure> {
+    let kind =
+        parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.to_ascii_lowercase();
+    if kind.starts_with("multipart/form-data") {
+        let bad = |error: &dyn std::fmt::Display| Refusal::bad(&format!("the form cannot be read: {error}"));
+        let request = Request::from_parts(parts, body);
+        let mut form = Multipart::from_request(request, &()).await.map_err(|error| bad(&error))?;
+        while let Some(field) = form.next_field().await.map_err(|error| bad(&error))? {
+            let name = field.name().unwrap_or_default().to_owned();
+            let text = field.text().await.map_err(|error| bad(&error))?;
+            parameters::put_pairs(given, [(name, text)]);
+        }
+        return Ok(());
+    }
+    let bytes = axum::body::to_bytes(body, LONGEST).await;
+    let bytes =
+        bytes.map_err(|_| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "413 Request Entity Too Large"))?;
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    if kind.contains("json") {
+        match serde_json::from_slice::<Value>(&bytes) {
+            Ok(Value::Object(members)) => parameters::put_json(given, members),
+            Ok(_) => {}
+            Err(error) => return Err(Refusal::bad(&format!("the body is not valid JSON: {error}")).into()),
+        }
+    } else {
+        parameters::put_pairs(given, pairs(&bytes));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_find_their_routes() {
+        for (pattern, path, named) in [
+            ("projects/{id}", "projects/1", Some(vec!["1"])),
+            ("projects/{id}", "projects/a%2Fb%2Fc", Some(vec!["a/b/c"])),
+            ("projects/{id}", "projects", None),
+            ("projects/{id}", "projects/1/2", None),
+            ("projects", "projects", Some(vec![])),
+            ("p/{a}/f/{rest*}", "p/1/f/x/y%20z+.txt", Some(vec!["1", "x/y z+.txt"])),
+            ("p/{a}/f/{rest*}", "p/1/f", None),
+            ("p/{a}", "p/x%3Dy%26z", Some(vec!["x=y&z"])),
+            ("p/{a}", "p/x=y", Some(vec!["x=y"])),
+        ] {
+            let found = matches(pattern, path);
+            let found = found.map(|found| found.into_iter().map(|(_, value)| value).collect::<Vec<_>>());
+            let named = named.map(|named| named.into_iter().map(str::to_owned).collect::<Vec<_>>());
+            assert_eq!(found, named, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn no_route_is_twice_in_the_table() {
+        let mut seen = std::collections::HashSet::new();
+        for route in routes() {
+            assert!(seen.insert((route.method.clone(), route.path)), "{} {}", route.method, route.path);
+        }
+    }
+}
