@@ -197,6 +197,19 @@ impl App {
         .await
     }
 
+    /// Where a configuration's includes are besides its own repository, with the rights of a user.
+    pub(crate) fn elsewhere(&self, user: Option<i64>) -> Elsewhere {
+        let data = self.data.clone();
+        Elsewhere {
+            store: self.store.clone(),
+            repository: Box::new(move |project| data.repository(project)),
+            user,
+            policy: self.settings.include_policy.clone(),
+            cache: self.data.includes(),
+            runtime: tokio::runtime::Handle::current(),
+        }
+    }
+
     /// Compiles a configuration and keeps what comes out.
     pub(crate) async fn compile_and_keep(
         &self,
@@ -207,15 +220,7 @@ impl App {
         let repository = self.repository(project.id);
         let tree = repository.tree(&facts.commit.sha).with_artifacts(given.artifacts);
         let protected = facts.commit.protected;
-        let data = self.data.clone();
-        let elsewhere = Elsewhere {
-            store: self.store.clone(),
-            repository: Box::new(move |project| data.repository(project)),
-            user: given.user,
-            policy: self.settings.include_policy.clone(),
-            cache: self.data.includes(),
-            runtime: tokio::runtime::Handle::current(),
-        };
+        let elsewhere = self.elsewhere(given.user);
         let compile = move || {
             let source = ServerIncludes::new(tree, elsewhere);
             Outcome::of(compile(root, &source, &context))
@@ -329,7 +334,7 @@ fn skips(message: &str) -> bool {
     ["[skip ci]", "[ci skip]", "[skip-ci]", "[ci-skip]"].iter().any(|mark| lower.contains(mark))
 }
 
-fn project_facts(project: &ProjectView) -> ProjectFacts {
+pub(crate) fn project_facts(project: &ProjectView) -> ProjectFacts {
     ProjectFacts {
         id: project.id,
         path: project.path.clone(),
@@ -342,7 +347,7 @@ fn project_facts(project: &ProjectView) -> ProjectFacts {
     }
 }
 
-fn user_facts(user: &UserView) -> UserFacts {
+pub(crate) fn user_facts(user: &UserView) -> UserFacts {
     UserFacts {
         id: user.id,
         login: user.username.clone(),

@@ -44,6 +44,11 @@ impl Store {
         .await
     }
 
+    /// The pipeline that a bridge has made; `None`: it has made none.
+    pub async fn downstream(&self, bridge: i64) -> Result<Option<i64>> {
+        self.read(move |tx| downstream_of(tx, bridge)).await
+    }
+
     /// What a bridge makes its pipeline of.
     pub async fn bridge(&self, id: i64) -> Result<BridgeView> {
         let (sealer, configs) = (self.sealer(), self.configs());

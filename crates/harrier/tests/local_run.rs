@@ -579,8 +579,7 @@ fn bridges_that_come_to_nothing() {
     let reason = |name: &str| text(&run.job(name)["failure_reason"]).to_owned();
     assert_eq!(reason("fails"), "downstream_pipeline_failed");
     assert_eq!(reason("faulty"), "downstream_pipeline_creation_failed");
-    let deepest =
-        run.ended()["jobs"].as_array().expect("a list").iter().rfind(|j| j["name"] == "deeper");
+    let deepest = run.ended()["jobs"].as_array().expect("a list").iter().rfind(|j| j["name"] == "deeper");
     assert_eq!(deepest.map(|j| text(&j["failure_reason"])), Some("reached_max_descendant_pipelines_depth"));
     let notices: Vec<&str> =
         run.events.iter().filter(|e| e["event"] == "notice").map(|e| text(&e["text"])).collect();

@@ -1,7 +1,10 @@
 //! Checks configurations with the compiler that makes pipelines, without making one.
 
 use super::call::{Call, Done, Failure, Reply};
-use crate::make_pipeline::waiting;
+use crate::include_source::ServerIncludes;
+use crate::make_pipeline::{project_facts, user_facts, waiting};
+use crate::repository::Commit;
+use harrier_pipeline::predefined::{CommitFacts, PipelineFacts, pipeline_variables, user_variables};
 use harrier_pipeline::{Context, RunKind, Severity, SourceFile, compile};
 use serde_json::{Value, json};
 
@@ -25,7 +28,7 @@ pub(super) async fn of_commit(call: Call) -> Done {
     };
     let text = String::from_utf8_lossy(&text).into_owned();
     let git_ref = call.filled("dry_run_ref").unwrap_or(name);
-    check(&call, SourceFile { name: path, text }, git_ref, Some(commit.sha)).await
+    check(&call, SourceFile { name: path, text }, git_ref, Some(commit)).await
 }
 
 pub(super) async fn of_text(call: Call) -> Done {
@@ -35,24 +38,48 @@ pub(super) async fn of_text(call: Call) -> Done {
     let (repository, asked) = (call.app.repository(project.id), git_ref.clone());
     let found = waiting(move || repository.commit_with_files(&asked, &[])).await??;
     let root = SourceFile { name: project.ci_config_path().to_owned(), text };
-    check(&call, root, git_ref, found.map(|(commit, _)| commit.sha)).await
+    check(&call, root, git_ref, found.map(|(commit, _)| commit)).await
 }
 
-/// Compiles; files that the configuration includes are those of the commit.
-async fn check(call: &Call, root: SourceFile, git_ref: String, sha: Option<String>) -> Done {
+/// Compiles, with the files and facts of the commit and the rights of the caller.
+async fn check(call: &Call, root: SourceFile, git_ref: String, commit: Option<Commit>) -> Done {
     let project = call.project()?;
-    let tree = call.app.repository(project.id).tree(sha.as_deref().unwrap_or(&git_ref));
-    let protected_ref = project.protects(&git_ref, false);
+    let commit = commit.unwrap_or_default();
+    let tree = call.app.repository(project.id).tree(&commit.sha);
+    let protected = project.protects(&git_ref, false);
+    let facts = PipelineFacts {
+        server: call.app.server_facts(),
+        project: project_facts(project),
+        commit: CommitFacts {
+            sha: commit.sha,
+            git_ref: git_ref.clone(),
+            protected,
+            message: commit.message,
+            author: commit.author,
+            timestamp: commit.timestamp,
+            ..CommitFacts::default()
+        },
+        user: call.caller.user().map(user_facts).unwrap_or_default(),
+        source: "push".to_owned(),
+        config_path: root.name.clone(),
+        ..PipelineFacts::default()
+    };
+    let mut predefined = pipeline_variables(&facts);
+    predefined.extend(user_variables(&facts.user));
+    // The values of protected variables go to those alone who may use them.
+    let protected_ref = protected && call.need_run(true).is_ok();
     let context = Context {
         run: RunKind { source: "push".to_owned(), git_ref, tag: false, project_path: project.path.clone() },
+        predefined,
         project: call.app.scoped_variables(project.id).await?,
         protected_ref,
         ..Context::default()
     };
+    let elsewhere = call.app.elsewhere(call.actor().await.ok().map(|user| user.id));
     let with_jobs = call.flag("include_jobs")? == Some(true);
     let simulate = call.flag("dry_run")? == Some(true);
     let answer = waiting(move || -> Value {
-        let compiled = compile(root, &tree, &context);
+        let compiled = compile(root, &ServerIncludes::new(tree, elsewhere), &context);
         let said = |severity: Severity| -> Vec<String> {
             let fitting = compiled.diagnostics.iter().filter(|one| one.severity == severity);
             let text = fitting.map(|one| match &one.job {

@@ -213,7 +213,7 @@ routes! {
     DELETE 204 "projects/{id}/runners/{runner_id}" MAINTAINER WRITE "Take a runner from a project" [] => runners::disable;
     POST 201 "projects/{id}/runners/reset_registration_token" MAINTAINER WRITE "A new registration token of a project" [] => runners::reset_registration;
 
-    GET 200 "projects/{id}/ci/lint" GUEST READ "Check the configuration of a commit" [content_ref sha ref dry_run_ref dry_run include_jobs] => lint::of_commit;
+    GET 200 "projects/{id}/ci/lint" DEVELOPER READ "Check the configuration of a commit" [content_ref sha ref dry_run_ref dry_run include_jobs] => lint::of_commit;
     POST 200 "projects/{id}/ci/lint" DEVELOPER WRITE "Check a configuration" [content ref dry_run include_jobs] => lint::of_text;
 
     GET 200 "projects/{id}/environments" REPORTER READ "Environments" [name search states page] => environments::list;

@@ -1,0 +1,448 @@
+//! The REST API over HTTP: every route with every role, its description, forged requests, and a project's way from its making to
+//! its removal as a script goes it.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use harrier_base::Secret;
+use harrier_coordinator::rest::openapi;
+use harrier_coordinator::rest::table::{Need, Reach, routes};
+use harrier_database::{AccessLevel, NewToken, NewUser, TokenKind, UserView};
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+use std::path::Path;
+use support::{Server, header};
+
+const CONFIG: &str = "stages: [build, deploy]\nbuild:\n  stage: build\n  script: make\nship:\n  stage: deploy\n  script: ship\n  \
+    when: manual\n";
+
+async fn user(server: &Server, name: &str, admin: bool) -> UserView {
+    let new = NewUser { username: name.into(), admin, ..NewUser::default() };
+    server.app.store.create_user(new, 1).await.unwrap()
+}
+
+async fn token(server: &Server, user: &UserView, scopes: &[&str]) -> Secret {
+    let new = NewToken {
+        kind: TokenKind::Personal,
+        user: Some(user.id),
+        project: None,
+        name: "test".into(),
+        scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+        access_level: None,
+        expires_at: None,
+    };
+    server.app.store.create_token(new, 1).await.unwrap().1
+}
+
+async fn ask(server: &Server, method: Method, path: &str, token: Option<&Secret>, body: Value) -> Response {
+    let mut call = server.call(method.clone(), path);
+    if let Some(token) = token {
+        call = call.header("PRIVATE-TOKEN", token.expose());
+    }
+    if method != Method::GET {
+        call = call.json(&body);
+    }
+    call.send().await.unwrap()
+}
+
+/// The answer of a request that must be answered so.
+async fn gives(
+    server: &Server,
+    method: Method,
+    path: &str,
+    token: &Secret,
+    body: Value,
+    status: u16,
+) -> Value {
+    let answer = ask(server, method.clone(), path, Some(token), body).await;
+    let found = answer.status().as_u16();
+    let text = answer.text().await.unwrap();
+    assert_eq!(found, status, "{method} {path}: {text}");
+    serde_json::from_str(&text).unwrap_or(Value::String(text))
+}
+
+#[test]
+fn the_description_is_the_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
+    let made = format!("{:#}\n", openapi::document());
+    if std::env::var_os("HARRIER_WRITE_OPENAPI").is_some() {
+        std::fs::write(&path, &made).unwrap();
+    }
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let paths = kept["paths"].as_object().unwrap();
+    let described = |method: &str, path: &str| kept["paths"][path].get(method).is_some();
+    let mut count = 0;
+    for route in routes() {
+        let (method, path) = (route.method.as_str().to_lowercase(), route.path.replace("*}", "}"));
+        assert!(described(&method, &format!("/{path}")), "docs/openapi.json misses {method} {path}");
+        count += 1;
+    }
+    let all: usize = paths.values().map(|methods| methods.as_object().unwrap().len()).sum();
+    assert_eq!(all, count, "docs/openapi.json describes what is no route");
+    assert!(
+        kept == openapi::document(),
+        "docs/openapi.json is old; write it with HARRIER_WRITE_OPENAPI=1 cargo test -p harrier-coordinator --test rest"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_asks_for_its_role_and_scope() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(home.path()).await;
+    let root = user(&server, "root", true).await;
+    let (project, _) = server.project("root/app", &[(".gitlab-ci.yml", CONFIG)]).await;
+    let mut roles: Vec<(String, Option<AccessLevel>, Option<Secret>, bool)> =
+        vec![("nobody".into(), None, None, false)];
+    let stranger = user(&server, "stranger", false).await;
+    roles.push(("stranger".into(), None, Some(token(&server, &stranger, &["api"]).await), false));
+    for level in [
+        AccessLevel::Guest,
+        AccessLevel::Reporter,
+        AccessLevel::Developer,
+        AccessLevel::Maintainer,
+        AccessLevel::Owner,
+    ] {
+        let member = user(&server, &format!("{level:?}").to_lowercase(), false).await;
+        server.app.store.set_member(project.id, member.id, Some(level), 1).await.unwrap();
+        let secret = token(&server, &member, &["api"]).await;
+        roles.push((member.username.clone(), Some(level), Some(secret), false));
+    }
+    roles.push(("admin".into(), Some(AccessLevel::Owner), Some(token(&server, &root, &["api"]).await), true));
+    let narrow = token(&server, &root, &["read_repository"]).await;
+
+    let mut asked = 0;
+    for route in routes() {
+        let parts = route.path.split('/').map(|part| match part {
+            "{id}" => "root%2Fapp",
+            part if part.starts_with('{') => "999",
+            part => part,
+        });
+        let path = format!("/{}", parts.collect::<Vec<_>>().join("/"));
+        // What ends the token or the project would end the others' turn.
+        let ends =
+            route.path.ends_with("/self") || route.path == "projects/{id}" && route.method == Method::DELETE;
+        for (name, level, secret, admin) in &roles {
+            let may = match route.need {
+                Need::Anyone => true,
+                Need::User => secret.is_some(),
+                Need::Admin => *admin,
+                Need::Job => false,
+                Need::Level(least) => level.is_some_and(|level| level >= least),
+            };
+            if ends && may {
+                continue;
+            }
+            let answer = ask(&server, route.method.clone(), &path, secret.as_ref(), json!({})).await;
+            let status = answer.status().as_u16();
+            let text = answer.text().await.unwrap();
+            let what = format!("{} {path} as {name}: {status} {text}", route.method);
+            asked += 1;
+            match (may, secret) {
+                (false, None) => assert_eq!(status, 401, "{what}"),
+                (false, Some(_)) if level.is_none() && matches!(route.need, Need::Level(_)) => {
+                    assert_eq!(
+                        status, 404,
+                        "{what}: who may not see a project must not learn that it is there"
+                    );
+                    assert!(text.contains("Project Not Found"), "{what}");
+                }
+                (false, Some(_)) => assert!(matches!(status, 401 | 403), "{what}"),
+                (true, _) => assert!(status != 401 && status < 500 && status != 405, "{what}"),
+            }
+            if may && matches!(route.need, Need::Level(_) | Need::Admin) {
+                assert!(status != 403, "{what}");
+                assert!(!text.contains("Project Not Found"), "{what}");
+            }
+        }
+        // A token of another scope, whoever's it is.
+        let answer = ask(&server, route.method.clone(), &path, Some(&narrow), json!({})).await;
+        let reaches = matches!(route.reach, Reach::Scope(scope) | Reach::ScopeOrJob(scope) if scope.word() == "read_repository");
+        assert!(!reaches);
+        assert_eq!(answer.status(), 403, "{} {path}", route.method);
+        let wrong =
+            ask(&server, route.method.clone(), &path, Some(&Secret::new("glpat-wrong")), json!({})).await;
+        assert_eq!(wrong.status(), 401, "{} {path}", route.method);
+    }
+    assert!(asked > 600, "{asked}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_changes_nothing_without_its_own_token() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(home.path()).await;
+    let root = user(&server, "root", true).await;
+    let now = server.app.now();
+    let (session, secret) = server.app.store.create_session(root.id, now + 3_600_000, now).await.unwrap();
+    let cookie = format!("harrier_session={}", secret.expose());
+    let make = |name: &str, csrf: Option<&str>| {
+        let mut call = server.call(Method::POST, "/projects").header("cookie", &cookie);
+        if let Some(csrf) = csrf {
+            call = call.header("X-CSRF-Token", csrf);
+        }
+        call.json(&json!({ "name": name })).send()
+    };
+    assert_eq!(make("a", None).await.unwrap().status(), 401);
+    assert_eq!(make("b", Some("guess")).await.unwrap().status(), 401);
+    assert_eq!(make("c", Some(session.csrf.expose())).await.unwrap().status(), 201);
+    let read = server.call(Method::GET, "/projects").header("cookie", &cookie).send().await.unwrap();
+    let read: Value = read.json().await.unwrap();
+    assert_eq!(read[0]["path_with_namespace"], "root/c");
+    assert_eq!(read[1], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_goes_its_way() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(home.path()).await;
+    let root = user(&server, "root", true).await;
+    let secret = token(&server, &root, &["api"]).await;
+    let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
+    let ok = async |method: &Method, path: &str, body: Value, status: u16| {
+        gives(&server, method.clone(), path, &secret, body, status).await
+    };
+
+    // Projects: made, found by path, changed, listed in pages.
+    let made = ok(&post, "/projects", json!({"name": "My App", "visibility": "internal"}), 201).await;
+    assert_eq!((&made["path_with_namespace"], &made["empty_repo"]), (&json!("root/my-app"), &json!(true)));
+    let again = ok(&post, "/projects", json!({"path": "my-app"}), 400).await;
+    assert_eq!(again["message"]["path"][0], "has already been taken");
+    let neither = ok(&post, "/projects", json!({}), 400).await;
+    assert!(neither["error"].as_str().unwrap().contains("name, path are missing"));
+    let changed =
+        ok(&put, "/projects/root%2Fmy-app", json!({"description": "d", "build_timeout": 1200}), 200).await;
+    assert_eq!((&changed["description"], &changed["build_timeout"]), (&json!("d"), &json!(1200)));
+    let (app, sha) = server.project("root/app", &[(".gitlab-ci.yml", CONFIG)]).await;
+    let page =
+        ask(&server, Method::GET, "/projects?per_page=1&page=1&search=app", Some(&secret), json!({})).await;
+    let names = ["x-total", "x-total-pages", "x-page", "x-per-page", "x-next-page", "x-prev-page"];
+    assert_eq!(names.map(|name| header(&page, name)), ["2", "2", "1", "1", "2", ""]);
+    assert!(header(&page, "link").contains("page=2&per_page=1>; rel=\"next\""), "{}", header(&page, "link"));
+    assert_eq!(
+        ok(&get, "/projects?page=0", json!({}), 400).await["error"],
+        "page does not have a valid value"
+    );
+
+    // Variables: masked, scoped, more than one of a key.
+    let at = format!("/projects/{}", app.id);
+    let variables = format!("{at}/variables");
+    ok(&post, &variables, json!({"key": "K", "value": "v1", "environment_scope": "prod"}), 201).await;
+    ok(&post, &variables, json!({"key": "K", "value": "v2", "protected": true}), 201).await;
+    assert_eq!(
+        ok(&post, &variables, json!({"key": "K", "value": "v"}), 400).await["message"]["key"][0],
+        "(K) has already been taken"
+    );
+    assert_eq!(
+        ok(&post, &variables, json!({"key": "M", "value": "short", "masked": true}), 400).await["message"]["value"]
+            [0],
+        "is invalid"
+    );
+    assert_eq!(
+        ok(&post, &variables, json!({"key": "a-b", "value": "v"}), 400).await["message"]["key"][0],
+        "can contain only letters, digits and '_'."
+    );
+    ok(&get, &format!("{variables}/K"), json!({}), 409).await;
+    let one = ok(&get, &format!("{variables}/K?filter[environment_scope]=prod"), json!({}), 200).await;
+    assert_eq!((&one["value"], &one["environment_scope"]), (&json!("v1"), &json!("prod")));
+    let moved = json!({"environment_scope": "review/*", "filter": {"environment_scope": "prod"}});
+    assert_eq!(ok(&put, &format!("{variables}/K"), moved, 200).await["environment_scope"], "review/*");
+    ok(&delete, &format!("{variables}/K?filter[environment_scope]=review/*"), json!({}), 204).await;
+    assert_eq!(ok(&get, &format!("{variables}/K"), json!({}), 200).await["value"], "v2");
+    let hidden = json!({"key": "H", "value": "12345678", "masked_and_hidden": true});
+    assert_eq!(ok(&post, "/admin/ci/variables", hidden, 201).await["value"], Value::Null);
+
+    // A pipeline: made, its jobs, lists narrowed, played, cancelled, retried.
+    assert_eq!(ok(&post, &format!("{at}/pipeline"), json!({}), 400).await["error"], "ref is missing");
+    assert_eq!(
+        ok(&post, &format!("{at}/pipeline"), json!({"ref": "nope"}), 400).await["message"]["base"][0],
+        "Reference not found"
+    );
+    let body = json!({"ref": "main", "variables": [{"key": "A", "value": "1"}]});
+    let pipeline = ok(&post, &format!("{at}/pipeline"), body, 201).await;
+    assert_eq!((&pipeline["source"], &pipeline["sha"]), (&json!("api"), &json!(sha)));
+    let number = pipeline["id"].as_i64().unwrap();
+    let its = format!("{at}/pipelines/{number}");
+    assert_eq!(ok(&get, &format!("{its}/variables"), json!({}), 200).await[0]["key"], "A");
+    assert_eq!(ok(&get, &format!("{at}/pipelines/latest"), json!({}), 200).await["id"], number);
+    for (query, found) in [
+        ("status=pending", 1),
+        ("status=failed", 0),
+        ("scope=pending", 1),
+        ("scope=finished", 0),
+        ("scope=branches", 1),
+        ("scope=tags", 0),
+        ("source=api&ref=main&username=root", 1),
+        ("username=none", 0),
+        ("updated_after=2001-01-01", 1),
+        ("updated_before=2001-01-01T00:00:00Z", 0),
+        ("order_by=updated_at&sort=asc", 1),
+    ] {
+        let list = ok(&get, &format!("{at}/pipelines?{query}"), json!({}), 200).await;
+        assert_eq!(list.as_array().unwrap().len(), found, "{query}");
+    }
+    ok(&get, &format!("{at}/pipelines?status=odd"), json!({}), 400).await;
+    let jobs = ok(&get, &format!("{its}/jobs"), json!({}), 200).await;
+    let names: Vec<_> = jobs.as_array().unwrap().iter().map(|job| job["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["ship", "build"]);
+    let (ship, build) = (jobs[0]["id"].as_i64().unwrap(), jobs[1]["id"].as_i64().unwrap());
+    assert_eq!(
+        ok(&get, &format!("{at}/jobs?scope[]=pending&scope[]=running"), json!({}), 200).await[0]["id"],
+        build
+    );
+    assert_eq!(ok(&get, &format!("{its}/bridges"), json!({}), 200).await, json!([]));
+    assert!(
+        ok(&post, &format!("{at}/jobs/{build}/play"), json!({}), 400).await["message"]
+            .as_str()
+            .unwrap()
+            .contains("Unplayable")
+    );
+
+    // A runner takes a job; the job asks who it is and sees its own project only.
+    let body = json!({"runner_type": "instance_type", "tag_list": ["a"], "run_untagged": "true", "description": "r"});
+    let runner = ok(&post, "/user/runners", body, 201).await;
+    let runner_token = Secret::new(runner["token"].as_str().unwrap());
+    let taken = server.take(&runner_token).await;
+    assert_eq!(taken.id, build);
+    let me = server.call(Method::GET, "/job").header("JOB-TOKEN", &taken.token).send().await.unwrap();
+    assert_eq!(me.json::<Value>().await.unwrap()["id"], build);
+    let no = server.call(Method::GET, &its).header("JOB-TOKEN", &taken.token).send().await.unwrap();
+    assert_eq!(no.status(), 403);
+    server.patch(&taken, 0, b"hello\n").await;
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    zip.start_file("out/a b.txt", zip::write::SimpleFileOptions::default()).unwrap();
+    std::io::Write::write_all(&mut zip, b"content").unwrap();
+    let archive = zip.finish().unwrap().into_inner();
+    let up =
+        server.upload(&taken, "artifact_type=archive&artifact_format=zip", "artifacts.zip", &archive).await;
+    assert_eq!(up.status(), 201);
+    server.put(&taken, json!({"state": "success", "output": {}, "exit_code": 0})).await;
+    server.wait(number, harrier_pipeline::Status::Success).await;
+    assert_eq!(ok(&get, &format!("{at}/jobs/{build}/trace"), json!({}), 200).await, json!("hello\n"));
+    let done = ok(&get, &format!("{at}/jobs/{build}"), json!({}), 200).await;
+    assert_eq!(
+        (&done["status"], &done["artifacts_file"]["filename"]),
+        (&json!("success"), &json!("artifacts.zip"))
+    );
+    assert_eq!(done["runner"]["id"], runner["id"]);
+    for path in [
+        format!("jobs/{build}/artifacts/out/a%20b.txt"),
+        "jobs/artifacts/main/raw/out/a%20b.txt?job=build".into(),
+    ] {
+        assert_eq!(ok(&get, &format!("{at}/{path}"), json!({}), 200).await, json!("content"), "{path}");
+    }
+    ok(&get, &format!("{at}/jobs/{build}/artifacts/out/none"), json!({}), 404).await;
+    for path in [format!("jobs/{build}/artifacts"), "jobs/artifacts/main/download?job=build".into()] {
+        let whole = ask(&server, Method::GET, &format!("{at}/{path}"), Some(&secret), json!({})).await;
+        assert_eq!(whole.bytes().await.unwrap(), archive, "{path}");
+    }
+    let again = ok(&post, &format!("{at}/jobs/{build}/retry"), json!({}), 201).await;
+    assert_ne!(again["id"], build);
+    assert_eq!(ok(&post, &format!("{its}/cancel"), json!({}), 200).await["status"], "canceled");
+    assert_eq!(ok(&post, &format!("{its}/retry"), json!({}), 201).await["status"], "pending");
+    ok(&post, &format!("{its}/cancel"), json!({}), 200).await;
+    assert_eq!(ok(&get, &format!("{its}/test_report"), json!({}), 200).await["total_count"], 0);
+    assert_eq!(ok(&get, &format!("{its}/test_report_summary"), json!({}), 200).await["total"]["count"], 0);
+    let detail = ok(&get, &format!("/runners/{}", runner["id"]), json!({}), 200).await;
+    assert_eq!((&detail["tag_list"], &detail["online"]), (&json!(["a"]), &json!(true)));
+    assert_eq!(ok(&get, &format!("/runners/{}/jobs", runner["id"]), json!({}), 200).await[0]["id"], build);
+    assert_eq!(
+        ok(&put, &format!("/runners/{}", runner["id"]), json!({"paused": true}), 200).await["paused"],
+        true
+    );
+    assert_eq!(ok(&get, "/runners/all?paused=true", json!({}), 200).await[0]["id"], runner["id"]);
+    assert!(
+        ok(&post, "/runners/reset_registration_token", json!({}), 201).await["token"]
+            .as_str()
+            .unwrap()
+            .starts_with("GR1348941")
+    );
+    assert_eq!(ok(&post, &format!("{at}/jobs/{build}/erase"), json!({}), 201).await["artifacts"], json!([]));
+    let _ = ship;
+
+    // A trigger, by a form as curl sends it and by JSON; a schedule with its variables.
+    let trigger = ok(&post, &format!("{at}/triggers"), json!({"description": "t"}), 201).await;
+    let trigger = trigger["token"].as_str().unwrap().to_owned();
+    assert!(trigger.starts_with("glptt-"));
+    let form = reqwest::multipart::Form::new()
+        .text("token", trigger.clone())
+        .text("ref", "main")
+        .text("variables[X]", "y");
+    let sent =
+        server.call(Method::POST, &format!("{at}/trigger/pipeline")).multipart(form).send().await.unwrap();
+    assert_eq!(sent.status(), 201);
+    let sent: Value = sent.json().await.unwrap();
+    assert_eq!(sent["source"], "trigger");
+    let variables = ok(&get, &format!("{at}/pipelines/{}/variables", sent["id"]), json!({}), 200).await;
+    assert_eq!((&variables[0]["key"], &variables[0]["value"]), (&json!("X"), &json!("y")));
+    assert!(!variables.to_string().contains(&trigger), "the token is in no variable");
+    let by_url = server
+        .call(Method::POST, &format!("{at}/ref/main/trigger/pipeline?token={trigger}"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(by_url.status(), 201);
+    let wrong =
+        server.post(&format!("{at}/trigger/pipeline"), json!({"token": "glptt-x", "ref": "main"})).await;
+    assert_eq!(wrong.status(), 404);
+    let schedules = format!("{at}/pipeline_schedules");
+    let body = json!({"description": "nightly", "ref": "main", "cron": "0 1 * * *", "cron_timezone": "UTC"});
+    let schedule = ok(&post, &schedules, body, 201).await;
+    assert!(schedule["next_run_at"].is_string());
+    let mine = format!("{schedules}/{}", schedule["id"]);
+    ok(&post, &schedules, json!({"description": "d", "ref": "main", "cron": "x"}), 400).await;
+    ok(&post, &format!("{mine}/variables"), json!({"key": "S", "value": "1"}), 201).await;
+    ok(&put, &format!("{mine}/variables/S"), json!({"value": "2"}), 200).await;
+    assert_eq!(ok(&get, &mine, json!({}), 200).await["variables"][0]["value"], "2");
+    ok(&post, &format!("{mine}/play"), json!({}), 201).await;
+    assert_eq!(
+        ok(&get, &format!("{at}/pipelines?source=schedule"), json!({}), 200).await.as_array().unwrap().len(),
+        1
+    );
+    assert_eq!(ok(&put, &mine, json!({"active": false}), 200).await["next_run_at"], Value::Null);
+    ok(&post, &format!("{mine}/take_ownership"), json!({}), 201).await;
+    ok(&delete, &mine, json!({}), 204).await;
+
+    // Lint, repository, users, tokens.
+    let lint =
+        ok(&post, &format!("{at}/ci/lint"), json!({"content": "a: {script: x}", "include_jobs": true}), 200)
+            .await;
+    assert_eq!((&lint["valid"], &lint["jobs"][0]["name"]), (&json!(true), &json!("a")));
+    let lint =
+        ok(&post, &format!("{at}/ci/lint"), json!({"content": "a: {stage: none, script: x}"}), 200).await;
+    assert_eq!(lint["valid"], false);
+    assert!(lint["errors"][0].as_str().unwrap().contains("stage"), "{lint}");
+    let lint = ok(&get, &format!("{at}/ci/lint"), json!({}), 200).await;
+    assert!(lint["valid"] == true && lint["merged_yaml"].as_str().unwrap().contains("ship"), "{lint}");
+    let branches = ok(&get, &format!("{at}/repository/branches"), json!({}), 200).await;
+    assert_eq!((&branches[0]["name"], &branches[0]["default"]), (&json!("main"), &json!(true)));
+    let commits = ok(&get, &format!("{at}/repository/commits"), json!({}), 200).await;
+    assert_eq!((&commits[0]["id"], &commits[0]["title"]), (&json!(sha), &json!("A commit")));
+    assert_eq!(ok(&get, &format!("{at}/repository/commits/main"), json!({}), 200).await["id"], json!(sha));
+    ok(&get, &format!("{at}/repository/branches/none"), json!({}), 404).await;
+    let ann = ok(&post, "/users", json!({"username": "ann", "password": "correct horse"}), 201).await;
+    let body = json!({"name": "ci", "scopes": ["read_api"], "expires_at": "2999-01-01"});
+    let made = ok(&post, &format!("/users/{}/personal_access_tokens", ann["id"]), body, 201).await;
+    assert_eq!(made["expires_at"], "2999-01-01");
+    let hers = Secret::new(made["token"].as_str().unwrap());
+    assert_eq!(gives(&server, Method::GET, "/user", &hers, json!({}), 200).await["username"], "ann");
+    gives(&server, Method::POST, "/projects", &hers, json!({"name": "x"}), 403).await;
+    gives(&server, Method::GET, &at, &hers, json!({}), 404).await;
+    ok(&post, &format!("{at}/members"), json!({"user_id": ann["id"], "access_level": 30}), 201).await;
+    ok(&post, &format!("{at}/members"), json!({"user_id": ann["id"], "access_level": 30}), 409).await;
+    assert_eq!(
+        gives(&server, Method::GET, &at, &hers, json!({}), 200).await["permissions"]["project_access"]["access_level"],
+        30
+    );
+    ok(&delete, &format!("{at}/members/{}", ann["id"]), json!({}), 204).await;
+    ok(&delete, &format!("/personal_access_tokens/{}", made["id"]), json!({}), 204).await;
+    gives(&server, Method::GET, "/user", &hers, json!({}), 401).await;
+    assert!(ok(&get, "/version", json!({}), 200).await["version"].is_string());
+
+    // All is gone with the project.
+    ok(&delete, &its, json!({}), 204).await;
+    ok(&get, &its, json!({}), 404).await;
+    assert!(server.app.data.repository(app.id).is_dir());
+    ok(&delete, &at, json!({}), 202).await;
+    ok(&get, &at, json!({}), 404).await;
+    assert!(!server.app.data.repository(app.id).exists());
+}
