@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# All that tests run against besides this program: a Docker Engine, a private registry plain and with TLS, the images, Podman, PostgreSQL.
+# All that tests run against besides this program: a Docker Engine, a private registry plain and with TLS, the images, Podman,
+# PostgreSQL, python-gitlab.
 # As root on Debian; safe to run again, silent when all is there. Each script here says what it makes and how to change it.
 #
 #   scripts/test-hosts.sh [start]
@@ -14,6 +15,7 @@ start)
   "$here/test-images.sh"
   "$here/podman.sh" images
   "$here/postgres.sh"
+  "$here/python-gitlab.sh"
   ;;
 stop)
   "$here/postgres.sh" stop

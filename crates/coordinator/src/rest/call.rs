@@ -183,10 +183,11 @@ impl Call {
     }
 
     pub fn flag(&self, name: &str) -> Result<Option<bool>, Failure> {
-        match self.text(name).as_deref() {
+        // As many spellings as GitLab takes: Python's clients send `True`.
+        match self.text(name).map(|text| text.to_ascii_lowercase()).as_deref() {
             None => Ok(None),
-            Some("true" | "1" | "yes" | "on") => Ok(Some(true)),
-            Some("false" | "0" | "no" | "off") => Ok(Some(false)),
+            Some("true" | "t" | "1" | "yes" | "y" | "on") => Ok(Some(true)),
+            Some("false" | "f" | "0" | "no" | "n" | "off") => Ok(Some(false)),
             Some(_) => Err(Failure::Parameter(format!("{name} is invalid"))),
         }
     }
