@@ -6,8 +6,9 @@ mod support;
 
 use harrier_base::Variable;
 use harrier_database::{
-    ArtifactView, Ask, Change, CiVariable, DatabaseError, NewRunner, NewSchedule, NewToken, NewUser, PageAt,
-    Patience, Put, Registers, RunnerEdit, ScheduleEdit, Store, TokenKind, TraceEnd, WhyPending,
+    ArtifactView, Ask, Change, CiVariable, DatabaseError, JobFilter, NewRunner, NewSchedule, NewToken,
+    NewUser, PageAt, Patience, PipelineFilter, Put, Registers, RunnerEdit, ScheduleEdit, Store, TokenKind,
+    TraceEnd, WhyPending,
 };
 use harrier_pipeline::{Outcome, Status};
 use support::{Home, features, pipeline, pipeline_of, project, runner, runner_with, states};
@@ -52,6 +53,7 @@ on_both! {
     bridges_follow_what_they_made,
     schedules_come_once,
     environments_are_read_from_their_jobs,
+    lists_are_narrowed,
 }
 
 fn failed(reason: &str, code: i64) -> Outcome {
@@ -582,4 +584,59 @@ async fn bridges_follow_what_they_made(store: Store) {
     end(&store, taken, Outcome::Success, 9400).await;
     assert_eq!(states(&store, made.id).await, "b=canceled c=canceled");
     assert_eq!(store.pipeline(made.id).await.unwrap().status, Status::Canceled);
+}
+
+async fn lists_are_narrowed(store: Store) {
+    let project = project(&store, "g/p").await;
+    assert_eq!(store.namespace(project.namespace).await.unwrap(), "g");
+    assert!(matches!(store.namespace(999).await, Err(DatabaseError::NotFound(_))));
+    let text = "a: {script: x}\nb: {trigger: {include: child.yml}}\n";
+    let one = pipeline_of(&store, project.id, text, "main", "a1", 2000).await.id;
+    let two = pipeline_of(&store, project.id, "a: {script: x}\n", "other", "b2", 3000).await.id;
+    let three = pipeline_of(&store, project.id, "a: {script: x}\n", "other", "b2", 4000).await.id;
+    let at = PageAt { number: 1, size: 10 };
+    let none = PipelineFilter::default;
+    for (filter, wanted) in [
+        (none(), vec![three, two, one]),
+        (PipelineFilter { oldest_first: true, ..none() }, vec![one, two, three]),
+        (PipelineFilter { by_update: true, ..none() }, vec![three, two, one]),
+        (PipelineFilter { newest_of_refs: Some(false), ..none() }, vec![three, one]),
+        (PipelineFilter { newest_of_refs: Some(true), ..none() }, vec![]),
+        (PipelineFilter { statuses: vec![Status::Success, Status::Failed], ..none() }, vec![]),
+        (PipelineFilter { user: Some(7), ..none() }, vec![]),
+        (PipelineFilter { name: Some("n".into()), ..none() }, vec![]),
+        (PipelineFilter { updated_after: Some(3500), ..none() }, vec![three]),
+        (PipelineFilter { updated_before: Some(3500), git_ref: Some("other".into()), ..none() }, vec![two]),
+    ] {
+        let found = store.pipelines(project.id, filter.clone(), at).await.unwrap();
+        let ids: Vec<i64> = found.entries.iter().map(|pipeline| pipeline.id).collect();
+        assert_eq!((&ids, found.total), (&wanted, wanted.len()), "{filter:?}");
+    }
+    let filter = JobFilter { project: Some(project.id), without_bridges: true, ..JobFilter::default() };
+    let found = store.find_jobs(filter, at).await.unwrap();
+    assert!(found.total == 3 && found.entries.iter().all(|job| job.name == "a"));
+
+    // The newest that passed in a pipeline that passed and left an archive.
+    let ask = runner(&store, runner_with(&[])).await;
+    for pipeline in [two, three] {
+        let job = store.jobs(pipeline, false).await.unwrap()[0].id;
+        assert!(
+            store.latest_success(project.id, "other", "a").await.unwrap().is_none_or(|found| found.id != job)
+        );
+        let taken = loop {
+            let taken = start(&store, &ask, 5000).await;
+            if taken == job {
+                break taken;
+            }
+        };
+        store.put_artifact(archive(taken, "aa")).await.unwrap();
+        end(&store, taken, Outcome::Success, 6000).await;
+        assert_eq!(
+            store.latest_success(project.id, "other", "a").await.unwrap().map(|found| found.id),
+            Some(job)
+        );
+    }
+    assert!(store.latest_success(project.id, "other", "b").await.unwrap().is_none());
+    assert!(store.latest_success(project.id, "main", "a").await.unwrap().is_none());
+    assert_eq!(store.downstream(store.bridges().await.unwrap()[0]).await.unwrap(), None);
 }

@@ -13,6 +13,7 @@ use harrier_pipeline::Status;
 use harrier_pipeline::predefined::CommitFacts;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// A time, or null.
 pub(super) fn time(millis: Option<i64>) -> Value {
@@ -257,11 +258,11 @@ impl<'a> Jobs<'a> {
 
     pub async fn show(&mut self, job: &JobView) -> Result<Value, Failure> {
         let app = self.app;
-        if !self.projects.contains_key(&job.project) {
-            self.projects.insert(job.project, app.store.project(job.project).await?);
+        if let Entry::Vacant(place) = self.projects.entry(job.project) {
+            place.insert(app.store.project(job.project).await?);
         }
-        if !self.pipelines.contains_key(&job.pipeline) {
-            self.pipelines.insert(job.pipeline, app.store.pipeline(job.pipeline).await?);
+        if let Entry::Vacant(place) = self.pipelines.entry(job.pipeline) {
+            place.insert(app.store.pipeline(job.pipeline).await?);
         }
         let lost = || Failure::not_found("job");
         let project = self.projects.get(&job.project).ok_or_else(lost)?;
