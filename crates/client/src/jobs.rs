@@ -5,7 +5,7 @@ use crate::answer::Answer;
 use crate::body::Body;
 use crate::transport::{Call, Client, JOB_TOKEN, RUNNER_TOKEN};
 use bytes::Bytes;
-use harrier_api::{JobPayload, JobRequest, UpdateRequest};
+use harrier_api::{JobPayload, JobRequest, JobState, UpdateRequest};
 use harrier_base::Secret;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_RANGE};
@@ -159,7 +159,9 @@ impl Client {
                 return UpdateAnswer { updated, cancel_requested: false, interval: None };
             }
         };
-        let updated = match (gone(&answer), answer.status.as_u16()) {
+        // A failure that was sent and taken comes back as the job's state.
+        let taken = request.state == JobState::Failed && answer.status.as_u16() == 200;
+        let updated = match (gone(&answer).filter(|_| !taken), answer.status.as_u16()) {
             (Some(why), _) => Updated::Abort(why),
             (None, 200) => Updated::Accepted,
             (None, 202) => Updated::Pending,

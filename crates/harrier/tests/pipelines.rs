@@ -64,7 +64,11 @@ fn text(dir: &Path, args: &[&str]) -> String {
 
 /// Names of the jobs that `harrier list` shows.
 fn jobs(dir: &Path) -> Vec<String> {
-    let lines = text(dir, &["list", "--json"]);
+    jobs_with(dir, &[])
+}
+
+fn jobs_with(dir: &Path, args: &[&str]) -> Vec<String> {
+    let lines = text(dir, &[&["list", "--json"], args].concat());
     let jobs = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let jobs = jobs.filter(|job| job["left_out"].is_null());
     jobs.map(|job| job["name"].as_str().unwrap().to_owned()).collect()
@@ -72,12 +76,12 @@ fn jobs(dir: &Path) -> Vec<String> {
 
 /// Each text stands in what the run prints, and in the graph each job.
 fn run(dir: &Path, args: &[&str], says: &[&str]) {
-    let jobs = jobs(dir);
-    let graph = text(dir, &["graph", "--format", "mermaid"]);
+    let jobs = jobs_with(dir, args);
+    let graph = text(dir, &[&["graph", "--format", "mermaid"], args].concat());
     for job in &jobs {
         assert!(graph.contains(job.split(['[', '"']).next().unwrap_or(job).trim()), "{job}:\n{graph}");
     }
-    assert!(!text(dir, &["graph"]).is_empty());
+    assert!(!text(dir, &[&["graph"], args].concat()).is_empty());
     let said = text(dir, &[&["run"], args].concat());
     for line in says {
         assert!(said.contains(line), "{line:?} is missing in\n{said}");
@@ -146,6 +150,8 @@ fn a_matrix_with_children() {
 fn a_deployment_with_gates() {
     let dir = repository("deploy");
     assert_eq!(jobs(dir.path()), ["build", "staging", "smoke", "production", "roll back"]);
+    let graph = text(dir.path(), &["graph"]);
+    assert!(graph.contains("production (manual)") && graph.contains("roll back (on failure)"), "{graph}");
     let said = String::from_utf8_lossy(&harrier(dir.path(), &["run"]).stdout).into_owned();
     assert!(said.contains("to staging") && said.contains("the site answers"), "{said}");
     assert!(!said.contains("to production") && !said.contains("rolling back"), "{said}");
@@ -156,11 +162,15 @@ fn a_deployment_with_gates() {
 #[test]
 fn components_with_inputs() {
     let dir = repository("components");
+    let base = project("examples/pipelines/components-base").canonicalize().unwrap();
+    let args = ["--include-base", base.to_str().unwrap()];
     assert_eq!(
-        jobs(dir.path()),
+        jobs_with(dir.path(), &args),
         ["check data", "package data 1/2", "package data 2/2", "package docs 1/1", "publish to stag"]
     );
-    run(dir.path(), &[], &["data/table.csv is fine", "to staging", "data-2.json"]);
+    run(dir.path(), &args, &["data/table.csv is fine", "to staging", "data-2.json"]);
+    let production = [&args[..], &["--input", "environment=production"]].concat();
+    assert!(jobs_with(dir.path(), &production).contains(&"publish to prod".to_owned()));
 }
 
 #[test]

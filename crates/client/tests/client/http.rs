@@ -1,7 +1,7 @@
 //! The client over real HTTP: the rules every request keeps (`runner-api.md` §1), and each endpoint.
 
 use crate::scripted::*;
-use harrier_api::{DeleteRequest, JobRequest, RegisterRequest, UpdateRequest, VerifyRequest};
+use harrier_api::{DeleteRequest, JobRequest, JobState, RegisterRequest, UpdateRequest, VerifyRequest};
 use harrier_base::Secret;
 use harrier_client::*;
 use std::io::{self, Write};
@@ -174,6 +174,19 @@ async fn state_updates_are_read_as_the_contract_says() {
         let seen = &server.seen()[0];
         assert_eq!((seen.method.as_str(), seen.path.as_str()), ("PUT", "/api/v4/jobs/7"));
         assert_eq!(seen.header("job-token"), Some("glcbt-T"));
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_comes_back_was_taken() {
+    for (status, updated) in [(200, Updated::Accepted), (202, Updated::Abort(String::new()))] {
+        let server = Scripted::start([with(reply(status), "job-status", "failed")]).await;
+        let request = UpdateRequest { state: JobState::Failed, ..UpdateRequest::default() };
+        let mut got = server.client().update_job(7, &request).await;
+        if let Updated::Abort(why) = &mut got.updated {
+            why.clear();
+        }
+        assert_eq!(got.updated, updated, "{status}");
     }
 }
 
