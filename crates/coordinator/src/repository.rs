@@ -226,12 +226,15 @@ impl Repository {
         if fs::read_to_string(&path).is_ok_and(|known| known == line) {
             return Ok(());
         }
-        // Renamed into place: a git that reads at this moment must not meet half a ref.
-        let fresh = self.dir.join(format!("pipeline-{pipeline}.new"));
-        fs::create_dir_all(&dir)
-            .and_then(|()| fs::write(&fresh, line))
-            .and_then(|()| fs::rename(&fresh, &path))
-            .map_err(|source| GitError::Io { path, source })
+        // Renamed into place: a git that reads at this moment must not meet half a ref. Under a name of its own: who makes a
+        // pipeline and who hands out its first job come here at the same moment.
+        let put = || {
+            fs::create_dir_all(&dir)?;
+            let mut fresh = tempfile::Builder::new().prefix(".pipeline-").tempfile_in(&self.dir)?;
+            fresh.write_all(line.as_bytes())?;
+            fresh.persist(&path).map_err(|error| error.error)
+        };
+        put().map(|_| ()).map_err(|source| GitError::Io { path, source })
     }
 
     /// Forgets the ref of a pipeline.
@@ -426,6 +429,27 @@ impl IncludeSource for CommitTree {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pipeline_is_kept_by_several_at_once() {
+        let place = tempfile::tempdir().expect("a directory");
+        let repository = Repository::create(&place.path().join("x.git"), "main").expect("git works");
+        let sha = "1".repeat(40);
+        std::thread::scope(|scope| {
+            let keeps = || (0..200).all(|id| repository.keep_for_pipeline(id, &sha).is_ok());
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(keeps)).collect();
+            for thread in threads {
+                assert!(thread.join().expect("no panic"), "who comes second finds it kept");
+            }
+        });
+        let kept = repository.dir().join("refs/pipelines/199");
+        assert_eq!(fs::read_to_string(kept).expect("it is there"), format!("{sha}\n"));
+        let left = fs::read_dir(repository.dir()).expect("a directory").flatten();
+        assert_eq!(
+            left.filter(|entry| entry.file_name().to_string_lossy().starts_with(".pipeline-")).count(),
+            0
+        );
+    }
 
     #[test]
     fn commits_are_read() {
