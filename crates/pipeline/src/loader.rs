@@ -94,9 +94,12 @@ fn pieces(text: &str) -> Vec<(u32, &str)> {
     let (mut at, mut line) = (0, 0u32);
     let mut dividers = 0;
     for piece in text.split_inclusive('\n') {
-        let divides = piece.strip_prefix("---").is_some_and(|rest| rest.starts_with(char::is_whitespace));
+        let blank =
+            piece.strip_prefix("---").and_then(|rest| rest.chars().next()).filter(|c| c.is_whitespace());
         // Text may follow on the line of the divider; it belongs to the next piece, at its column.
-        if divides && dividers < 3 {
+        if let Some(blank) = blank
+            && dividers < 3
+        {
             if dividers > 0 || !text[start..at].trim().is_empty() {
                 out.push((start_line, &text[start..at]));
             }
@@ -105,7 +108,8 @@ fn pieces(text: &str) -> Vec<(u32, &str)> {
             }
             dividers += 1;
             let rest_is_blank = piece[3..].trim().is_empty();
-            (start, start_line) = if rest_is_blank { (at + piece.len(), line + 1) } else { (at + 4, line) };
+            (start, start_line) =
+                if rest_is_blank { (at + piece.len(), line + 1) } else { (at + 3 + blank.len_utf8(), line) };
         }
         at += piece.len();
         line += 1;
@@ -132,6 +136,8 @@ mod tests {
             ("---\na\n---\nb\n", &[(1, "a\n"), (3, "b\n")]),
             ("a\n  ---\nb\n", &[(0, "a\n  ---\nb\n")]),
             ("a\n---x\n", &[(0, "a\n---x\n")]),
+            ("a\n---\u{85}b\n", &[(0, "a\n"), (1, "b\n")]),
+            ("a\n---\u{2003}b\n", &[(0, "a\n"), (1, "b\n")]),
             ("a\n---\nb\n---\nc\n", &[(0, "a\n"), (2, "b\n"), (4, "c\n")]),
             ("", &[]),
         ] {
