@@ -11,8 +11,11 @@ use axum::Router;
 use harrier_base::{Clock, Secret};
 use harrier_database::{Change, DatabaseError, Place, Sealer, Store};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 
@@ -135,8 +138,6 @@ impl App {
 
     /// Does what is due, waits until the next thing is.
     async fn keep_time(&self) {
-        /// Looked at least this often, for what other processes wrote.
-        const AT_LEAST: i64 = 30_000;
         let mut changes = self.store.changes();
         loop {
             let now = self.now();
@@ -151,19 +152,27 @@ impl App {
             if let Err(error) = self.expire_artifacts(now).await {
                 tracing::error!(error = %error, "expired artifacts could not be removed; it is tried again");
             }
-            let wait = next.saturating_sub(self.now()).clamp(10, AT_LEAST);
-            let pause =
-                tokio::time::sleep(std::time::Duration::from_millis(u64::try_from(wait).unwrap_or(10)));
-            tokio::pin!(pause);
-            loop {
-                tokio::select! {
-                    () = &mut pause => break,
-                    change = changes.recv() => match change {
-                        Ok(Change::Due) | Err(RecvError::Lagged(_)) => break,
-                        Ok(_) => {}
-                        Err(RecvError::Closed) => return,
-                    },
-                }
+            if self.until(next, &mut changes).await.is_break() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until `next`, in milliseconds since 1970, or until something becomes due earlier; not for long, for what other
+    /// processes wrote. Breaks when the store has closed.
+    pub(crate) async fn until(&self, next: i64, changes: &mut Receiver<Change>) -> ControlFlow<()> {
+        const AT_MOST: i64 = 30_000;
+        let wait = next.saturating_sub(self.now()).clamp(10, AT_MOST);
+        let pause = tokio::time::sleep(Duration::from_millis(u64::try_from(wait).unwrap_or(10)));
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => return ControlFlow::Continue(()),
+                change = changes.recv() => match change {
+                    Ok(Change::Due) | Err(RecvError::Lagged(_)) => return ControlFlow::Continue(()),
+                    Ok(_) => {}
+                    Err(RecvError::Closed) => return ControlFlow::Break(()),
+                },
             }
         }
     }

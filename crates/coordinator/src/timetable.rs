@@ -4,12 +4,7 @@
 use crate::app::App;
 use crate::cron::Cron;
 use crate::start::{StartRequest, start};
-use harrier_database::{Change, DatabaseError, ScheduleView};
-use std::time::Duration;
-use tokio::sync::broadcast::error::RecvError;
-
-/// Looked at least this often, for what other processes wrote, in milliseconds.
-const AT_LEAST: i64 = 30_000;
+use harrier_database::{DatabaseError, ScheduleView};
 
 impl App {
     /// Keeps the timetable.
@@ -30,18 +25,8 @@ impl App {
                     now.saturating_add(5_000)
                 }
             };
-            let wait = next.saturating_sub(self.now()).clamp(50, AT_LEAST);
-            let pause = tokio::time::sleep(Duration::from_millis(u64::try_from(wait).unwrap_or(50)));
-            tokio::pin!(pause);
-            loop {
-                tokio::select! {
-                    () = &mut pause => break,
-                    change = changes.recv() => match change {
-                        Ok(Change::Due) | Err(RecvError::Lagged(_)) => break,
-                        Ok(_) => {}
-                        Err(RecvError::Closed) => return,
-                    },
-                }
+            if self.until(next, &mut changes).await.is_break() {
+                return;
             }
         }
     }

@@ -31,6 +31,26 @@ pub struct Abilities {
 }
 
 impl Abilities {
+    /// The features of every executor that runs jobs by shell text with our helper beside it (`executors.md` §1.6); an
+    /// executor adds its own.
+    pub fn shell_features() -> Features {
+        Features {
+            variables: true,
+            artifacts: true,
+            cache: true,
+            fallback_cache_keys: true,
+            upload_multiple_artifacts: true,
+            upload_raw_artifacts: true,
+            artifacts_exclude: true,
+            refspecs: true,
+            multi_build_steps: true,
+            return_exit_code: true,
+            masking: true,
+            raw_variables: true,
+            ..Features::default()
+        }
+    }
+
     /// For planning.
     pub fn traits(&self) -> ExecutorTraits {
         ExecutorTraits {

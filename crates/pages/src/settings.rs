@@ -91,8 +91,6 @@ pub struct EnvironmentRow {
     pub job: Option<i64>,
     /// Milliseconds.
     pub deployed: Option<i64>,
-    /// The viewer may stop it.
-    pub may_stop: bool,
 }
 
 /// A user of the instance.
@@ -269,7 +267,7 @@ pub fn environments_page(page: &Page, project: &str, rows: &[EnvironmentRow]) ->
     page.whole(t.environments, &html! {
         h1 { (t.environments) }
         div.scroll #environments data-live { table {
-            thead { tr { th { (t.environment) } th { (t.status) } th { (t.last_deployment) } th {} } }
+            thead { tr { th { (t.environment) } th { (t.status) } th { (t.last_deployment) } } }
             tbody { @for row in rows { tr {
                 td { strong { (row.name) } " " span.quiet { (row.tier) } " "
                     @match row.url.as_deref().filter(|url| url.starts_with("https://") || url.starts_with("http://")) {
@@ -278,7 +276,6 @@ pub fn environments_page(page: &Page, project: &str, rows: &[EnvironmentRow]) ->
                     } }
                 td { @if row.stopped { span.state.off { (t.state_canceled) } } @else { span.state.good { (t.active) } } }
                 td { @if let Some(job) = row.job { a href=(format!("/{project}/-/jobs/{job}")) { "#" (job) } " " } (ago(row.deployed, page.now, t)) }
-                td { @if row.may_stop { (form::button(page, &format!("/{project}/-/environments/{}/stop", row.id), t.stop, "danger")) } }
             } } }
         } }
     })

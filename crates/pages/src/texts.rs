@@ -242,7 +242,6 @@ texts! {
     something_failed_hint: "Harrier could not do this. Its log says why.", "Harrier 无法完成此操作，其日志说明了原因。";
     bad_request: "That did not make sense", "请求无效";
     last_deployment: "Last deployment", "最近部署";
-    stop: "Stop", "停止";
     state_created: "created", "已创建";
     state_waiting: "waits for its resource", "等待资源";
     state_preparing: "preparing", "准备中";

@@ -185,7 +185,6 @@ fn pages(page: &Page) -> Vec<(&'static str, String)> {
         stopped: false,
         job: Some(1),
         deployed: Some(1),
-        may_stop: true,
     };
     let case = |verdict| TestCase {
         class: EVIL.into(),

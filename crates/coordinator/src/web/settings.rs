@@ -284,7 +284,6 @@ pub(super) async fn environments(visit: Visit) -> Shown {
             stopped: one.stopped,
             job: Some(one.last_job),
             deployed: one.last_deployed_at,
-            may_stop: false,
         })
         .collect();
     Ok(html(environments_page(&visit.page(), &project.path, &rows)))

@@ -86,23 +86,7 @@ impl Default for DockerExecutor {
 impl DockerExecutor {
     /// An executor that has connected to nothing yet.
     pub fn new() -> Self {
-        let features = harrier_api::Features {
-            variables: true,
-            image: true,
-            services: true,
-            artifacts: true,
-            cache: true,
-            fallback_cache_keys: true,
-            upload_multiple_artifacts: true,
-            upload_raw_artifacts: true,
-            artifacts_exclude: true,
-            refspecs: true,
-            multi_build_steps: true,
-            return_exit_code: true,
-            masking: true,
-            raw_variables: true,
-            ..harrier_api::Features::default()
-        };
+        let features = harrier_api::Features { image: true, services: true, ..Abilities::shell_features() };
         Self {
             abilities: Abilities {
                 name: "docker",

@@ -35,22 +35,7 @@ impl ShellExecutor {
             abilities: Abilities {
                 name: "shell",
                 shell: Shell::Bash,
-                features: Features {
-                    variables: true,
-                    shared: true,
-                    artifacts: true,
-                    cache: true,
-                    fallback_cache_keys: true,
-                    upload_multiple_artifacts: true,
-                    upload_raw_artifacts: true,
-                    artifacts_exclude: true,
-                    refspecs: true,
-                    multi_build_steps: true,
-                    return_exit_code: true,
-                    masking: true,
-                    raw_variables: true,
-                    ..Features::default()
-                },
+                features: Features { shared: true, ..Abilities::shell_features() },
                 shared: true,
                 own_dirs: None,
                 isolated: false,

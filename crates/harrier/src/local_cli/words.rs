@@ -1,5 +1,6 @@
 //! Words, colours and times of a local run for people: used by every view. It must never write anything.
 
+use harrier_drawing::columns;
 use harrier_local::{Ended, Failure, JobName, JobState, PipelineStatus};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -242,23 +243,6 @@ pub fn cut(text: &str, most: usize) -> String {
         out.push('…');
     }
     out
-}
-
-fn columns(c: char) -> usize {
-    match c as u32 {
-        0x0300..=0x036f | 0x200b..=0x200f | 0xfe00..=0xfe0f => 0,
-        0x1100..=0x115f
-        | 0x2e80..=0xa4cf
-        | 0xac00..=0xd7a3
-        | 0xf900..=0xfaff
-        | 0xfe30..=0xfe6f
-        | 0xff00..=0xff60
-        | 0xffe0..=0xffe6
-        | 0x1f300..=0x1f64f
-        | 0x1f900..=0x1f9ff
-        | 0x20000..=0x3fffd => 2,
-        _ => 1,
-    }
 }
 
 #[cfg(test)]
