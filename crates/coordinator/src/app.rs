@@ -2,12 +2,13 @@
 //! `harrier serve`, `harrier up` and tests.
 
 use crate::data_dir::{DataDir, DataLock};
+use crate::metrics::Metrics;
 use crate::notifier::Notifier;
 use crate::password::Attempts;
 use crate::settings::Settings;
 use crate::traces::Traces;
-use crate::{rest, runner_api, web};
-use axum::Router;
+use crate::{operations, request_record, rest, runner_api, web};
+use axum::{Router, middleware};
 use harrier_base::{Clock, Secret};
 use harrier_database::{Change, DatabaseError, Place, Sealer, Store};
 use std::io;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// A server.
@@ -33,6 +35,10 @@ pub struct App {
     pub attempts: Attempts,
     /// Logs that are being written.
     pub traces: Traces,
+    /// What is counted for `/metrics`.
+    pub(crate) metrics: Metrics,
+    /// Whether the server has been told to end: what waits or follows ends then.
+    pub(crate) stopping: watch::Sender<bool>,
     /// What the person who started it chose.
     pub settings: Settings,
     _lock: DataLock,
@@ -84,6 +90,8 @@ impl App {
             notifier: Notifier::default(),
             traces: Traces::default(),
             attempts: Attempts::default(),
+            metrics: Metrics::default(),
+            stopping: watch::Sender::new(false),
             settings,
             _lock: lock,
         }))
@@ -99,7 +107,9 @@ impl App {
         Router::new()
             .merge(runner_api::routes())
             .merge(rest::routes())
+            .merge(operations::routes())
             .merge(web::routes())
+            .layer(middleware::from_fn_with_state(Arc::clone(self), request_record::around))
             .with_state(Arc::clone(self))
     }
 
@@ -114,7 +124,11 @@ impl App {
         tasks.spawn(async move {
             loop {
                 match changes.recv().await {
-                    Ok(change) => app.notifier.tell(change),
+                    Ok(change) => {
+                        app.metrics.changed(&change);
+                        app.narrate(&change);
+                        app.notifier.tell(change);
+                    }
                     // What was missed may have been for anybody.
                     Err(RecvError::Lagged(_)) => app.notifier.wake_everyone(),
                     Err(RecvError::Closed) => return,
@@ -134,6 +148,33 @@ impl App {
             }
         });
         Ok(tasks)
+    }
+
+    /// Ends what waits and follows: no request is held from now on. What is under way is answered.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+        self.notifier.wake_everyone();
+    }
+
+    /// Whether [`Self::stop`] was called.
+    pub(crate) fn stops(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Changes of jobs and pipelines, as lines of the log.
+    fn narrate(&self, change: &Change) {
+        if !self.settings.narrate {
+            return;
+        }
+        match change {
+            Change::Job { project, pipeline, job, status } => {
+                tracing::info!(project, pipeline, job, status = status.word(), "job");
+            }
+            Change::Pipeline { project, pipeline, status } => {
+                tracing::info!(project, pipeline, status = status.word(), "pipeline");
+            }
+            Change::Queued { .. } | Change::Bridge { .. } | Change::Runner { .. } | Change::Due => {}
+        }
     }
 
     /// Does what is due, waits until the next thing is.

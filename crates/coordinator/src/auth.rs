@@ -6,6 +6,7 @@
 use crate::answer::{Answer, Refusal};
 use crate::app::App;
 use crate::password;
+use crate::request_record::note_who;
 use axum::extract::ConnectInfo;
 use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use base64::Engine as _;
@@ -111,6 +112,33 @@ impl Caller {
     /// Of a request's headers; `extensions` has the peer's address. A credential that is wrong is an error, even where none
     /// was needed: its owner should know.
     pub async fn of(app: &App, headers: &HeaderMap, extensions: &Extensions) -> Answer<Self> {
+        let limited = TokenGuesses::of(app, extensions);
+        limited.check()?;
+        let found = Self::of_headers(app, headers, extensions).await;
+        limited.note(&found);
+        found.inspect(|caller| note_who(extensions, &caller.shown()))
+    }
+
+    /// Of a token among the parameters of a request.
+    pub async fn of_parameter(app: &App, token: &Secret, extensions: &Extensions) -> Answer<Self> {
+        let limited = TokenGuesses::of(app, extensions);
+        limited.check()?;
+        let found = Self::of_token(app, token).await;
+        limited.note(&found);
+        found.inspect(|caller| note_who(extensions, &caller.shown()))
+    }
+
+    /// Who it is, for the log: a name or a number, never a credential.
+    fn shown(&self) -> String {
+        match self {
+            Self::Nobody => String::new(),
+            Self::User { user, .. } => user.username.clone(),
+            Self::Project(token) => format!("project token {}", token.id),
+            Self::Job(job) => format!("job {}", job.id),
+        }
+    }
+
+    async fn of_headers(app: &App, headers: &HeaderMap, extensions: &Extensions) -> Answer<Self> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         if let Some(token) = text("private-token") {
             return Self::of_token(app, &Secret::new(token)).await;
@@ -262,6 +290,44 @@ impl Caller {
     }
 }
 
+/// Wrong tokens by address. Nobody can guess one; this keeps a machine that tries from having the tables look for them.
+struct TokenGuesses<'a> {
+    app: &'a App,
+    name: Option<String>,
+}
+
+impl<'a> TokenGuesses<'a> {
+    /// Wrong ones within ten minutes: far more than a script with an old token and some patience makes.
+    const MOST: usize = 300;
+
+    fn of(app: &'a App, extensions: &Extensions) -> Self {
+        Self { app, name: peer(extensions).map(|peer| format!("tokens from {}", peer.ip())) }
+    }
+
+    fn check(&self) -> Answer<()> {
+        let Some(name) = &self.name else { return Ok(()) };
+        match self.app.attempts.wait_beyond(Self::MOST, std::slice::from_ref(name), self.app.now()) {
+            0 => Ok(()),
+            wait => Err(too_many("too many wrong tokens", wait)),
+        }
+    }
+
+    fn note(&self, found: &Answer<Caller>) {
+        if let (Err(refusal), Some(name)) = (found, &self.name)
+            && refusal.status == StatusCode::UNAUTHORIZED
+        {
+            self.app.metrics.log_in_failed();
+            self.app.attempts.failed(std::slice::from_ref(name), self.app.now());
+        }
+    }
+}
+
+fn too_many(what: &str, wait: i64) -> Refusal {
+    let seconds = wait / 1000 + 1;
+    let text = format!("{what}; try again in {} minutes", seconds / 60 + 1);
+    Refusal::new(StatusCode::TOO_MANY_REQUESTS, text).with("retry-after", &seconds.to_string())
+}
+
 /// The user of a name and a password, unless too many wrong ones were tried.
 pub async fn log_in(app: &App, name: &str, password: Secret, peer: Option<SocketAddr>) -> Answer<UserView> {
     let now = app.now();
@@ -269,12 +335,7 @@ pub async fn log_in(app: &App, name: &str, password: Secret, peer: Option<Socket
     names.extend(peer.map(|peer| format!("address {}", peer.ip())));
     let wait = app.attempts.wait(&names, now);
     if wait > 0 {
-        let seconds = wait / 1000 + 1;
-        return Err(Refusal::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            format!("too many wrong passwords; try again in {} minutes", seconds / 60 + 1),
-        )
-        .with("retry-after", &seconds.to_string()));
+        return Err(too_many("too many wrong passwords", wait));
     }
     let (user, hash) = match app.store.user_named(name).await? {
         Some((user, hash)) => (Some(user), hash),

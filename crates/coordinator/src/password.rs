@@ -72,11 +72,16 @@ impl Attempts {
 
     /// Milliseconds to wait before the next try for any of `names` (a user name, an address); 0: now.
     pub fn wait(&self, names: &[String], now: i64) -> i64 {
+        self.wait_beyond(Self::MOST, names, now)
+    }
+
+    /// Like [`Self::wait`], with another number of tries.
+    pub(crate) fn wait_beyond(&self, most: usize, names: &[String], now: i64) -> i64 {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = |name: &String| {
             let times = failed.get(name)?;
             let recent: Vec<i64> = times.iter().copied().filter(|at| now - at < Self::WINDOW).collect();
-            recent.len().checked_sub(Self::MOST).map(|first| recent[first] + Self::WINDOW - now)
+            recent.len().checked_sub(most).map(|first| recent[first] + Self::WINDOW - now)
         };
         names.iter().filter_map(wait).max().unwrap_or(0)
     }

@@ -16,6 +16,9 @@ const MOST: usize = 4;
 impl App {
     /// Refs of a project were changed. Gives what the person who pushed is to read.
     pub async fn pushed(&self, project: ProjectView, user: Option<UserView>, push: Push) -> Vec<String> {
+        self.metrics.pushed();
+        let by = user.as_ref().map(|user| user.username.as_str()).unwrap_or_default();
+        tracing::info!(project = project.path, user = by, refs = push.changes.len(), "push");
         let project = self.with_default_branch(project, &push).await;
         let skip = push.options.iter().any(|option| option == "ci.skip");
         let variables: Vec<Variable> = push.options.iter().filter_map(|option| variable(option)).collect();

@@ -269,6 +269,14 @@ impl Repository {
     }
 }
 
+/// What git calls itself; `None`: it cannot be started.
+pub(crate) fn git_version() -> Option<String> {
+    let mut command = git();
+    command.arg("version");
+    let bytes = output(command, "version", b"").ok()?;
+    Some(String::from_utf8_lossy(&bytes).trim().to_owned())
+}
+
 /// git with nothing of this process's own repository, user or system.
 fn git() -> Command {
     let mut command = Command::new("git");

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// How long requests that are under way have once the server is told to end.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long requests that are under way, uploads above all, have once the server is told to end.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// Serves until `ended`; then takes no more and lets what is under way come to its end.
 pub async fn serve_on(
@@ -27,8 +27,8 @@ pub async fn serve_on(
     let mut seen = stopping.clone();
     let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
         ended.await;
-        // Requests that wait for a job are answered that there is none.
-        waking.notifier.wake_everyone();
+        // Requests that wait for a job are answered that there is none; whoever follows a page is let go.
+        waking.stop();
         let _ = stop.send(true);
     });
     let late = async move {
@@ -41,6 +41,6 @@ pub async fn serve_on(
                 tracing::error!(error = %error, "the server has ended");
             }
         }
-        () = late => tracing::info!("some requests were still under way"),
+        () = late => tracing::warn!(seconds = GRACE.as_secs(), "some requests were still under way"),
     }
 }

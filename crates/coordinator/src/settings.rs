@@ -28,6 +28,10 @@ pub struct Settings {
     pub max_artifact: u64,
     /// Which addresses `include: remote` may reach.
     pub include_policy: AddressPolicy,
+    /// Others reach it through something else than its own socket: nobody is near just because their address is.
+    pub behind_proxy: bool,
+    /// Requests, and changes of jobs and pipelines, are lines of the log.
+    pub narrate: bool,
     /// Registration tokens work (§2.1).
     pub registration_tokens: bool,
 }
@@ -46,6 +50,8 @@ impl Settings {
             max_trace: 100 << 20,
             max_artifact: 1 << 30,
             include_policy: AddressPolicy::strict(),
+            behind_proxy: false,
+            narrate: false,
             registration_tokens: true,
         }
     }

@@ -4,6 +4,7 @@
 use crate::change::Change;
 use crate::error::{DatabaseError, Result};
 use crate::migrate::{Dialect, migrate};
+use crate::overview::DatabaseTimes;
 use crate::postgresql::Postgres;
 use crate::seal::Sealer;
 use crate::sqlite::Sqlite;
@@ -69,6 +70,15 @@ impl Store {
     /// What is committed from now on.
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.inner.news.subscribe()
+    }
+
+    /// How long operations have waited and taken since the start.
+    pub fn times(&self) -> [DatabaseTimes; 2] {
+        let view = |kind, workers: &Workers| {
+            let times = workers.times();
+            DatabaseTimes { kind, waited: times.waited.view(), took: times.took.view() }
+        };
+        [view("read", &self.inner.readers), view("write", &self.inner.writer)]
     }
 
     pub(crate) fn sealer(&self) -> Sealer {

@@ -4,9 +4,11 @@
 use crate::change::Change;
 use crate::error::{DatabaseError, Result};
 use crate::tx::Tx;
+use harrier_base::Histogram;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::Instant;
 use tokio::sync::{broadcast, oneshot};
 
 /// One connection, whatever is behind it.
@@ -25,7 +27,17 @@ type Work = Box<dyn FnOnce(&mut dyn Connection) + Send>;
 pub(crate) struct Workers {
     queue: Option<mpsc::Sender<Work>>,
     threads: Vec<JoinHandle<()>>,
+    times: Arc<Times>,
 }
+
+/// How long operations waited for a connection, and how long they then took.
+pub(crate) struct Times {
+    pub waited: Histogram,
+    pub took: Histogram,
+}
+
+/// In seconds: one statement of SQLite to a server far away.
+const BOUNDS: &[f64] = &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 impl Workers {
     /// One thread a connection.
@@ -50,7 +62,8 @@ impl Workers {
                 .map_err(|error| DatabaseError::Failed { message: format!("no thread for it: {error}") })?;
             threads.push(thread);
         }
-        Ok(Self { queue: Some(queue), threads })
+        let times = Times { waited: Histogram::new(BOUNDS), took: Histogram::new(BOUNDS) };
+        Ok(Self { queue: Some(queue), threads, times: Arc::new(times) })
     }
 
     /// One transaction; what it changed is told to `news` once it is committed.
@@ -61,7 +74,10 @@ impl Workers {
         body: impl FnOnce(&mut dyn Tx) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (answer, wait) = oneshot::channel();
+        let (times, asked) = (Arc::clone(&self.times), Instant::now());
         let work: Work = Box::new(move |connection| {
+            let begun = Instant::now();
+            times.waited.observe(begun - asked);
             let mut body = Some(body);
             let mut made = None;
             let done = connection.transaction(write, &mut |tx| {
@@ -76,6 +92,7 @@ impl Workers {
                 }
                 made.ok_or(DatabaseError::Closed)
             });
+            times.took.observe(begun.elapsed());
             // Who asked may have gone; what was written stays.
             let _ = answer.send(result);
         });
@@ -84,6 +101,13 @@ impl Workers {
         wait.await.map_err(|_| DatabaseError::Failed {
             message: "an operation broke off; see the log".to_owned(),
         })?
+    }
+}
+
+impl Workers {
+    /// How long its operations waited and took.
+    pub fn times(&self) -> &Times {
+        &self.times
     }
 }
 

@@ -5,8 +5,10 @@ use super::push::Push;
 use crate::answer::{Answer, Refusal};
 use crate::app::App;
 use crate::auth::{By, Caller, Scope};
+use crate::metrics::Class;
 use crate::project_making::may_make;
 use crate::project_path::ProjectPath;
+use crate::request_record::note_route;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -40,6 +42,7 @@ pub(crate) async fn serve(app: Arc<App>, project: &str, rest: &str, request: Req
 
 async fn answer(app: Arc<App>, path: &str, rest: &str, request: Request<Body>) -> Answer {
     let (parts, body) = request.into_parts();
+    note_route(&parts.extensions, Class::Git, rest);
     let caller = match Caller::of(&app, &parts.headers, &parts.extensions).await? {
         // A cookie comes by itself: git brings what it was given for this.
         Caller::User { by: By::Session(_), .. } => Caller::Nobody,

@@ -10,6 +10,8 @@ use super::{
 use crate::answer::Refusal;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
+use crate::metrics::Class;
+use crate::request_record::note_route;
 use crate::web::table::same;
 use axum::Json;
 use axum::body::Body;
@@ -256,6 +258,7 @@ async fn answer(
     let fitting: Vec<(&Route, Vec<(&'static str, String)>)> =
         table.iter().filter_map(|route| Some((route, matches(route.path, &tail)?))).collect();
     if fitting.is_empty() {
+        note_route(&parts.extensions, Class::Api, "none");
         return Err(Failure::not_found(""));
     }
     // Those with fewer names of their own come first: `pipelines/latest` is no pipeline's number.
@@ -264,10 +267,11 @@ async fn answer(
     else {
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "405 Not Allowed").into());
     };
+    note_route(&parts.extensions, Class::Api, route.path);
     let mut given = Map::new();
     parameters::put_pairs(&mut given, query.iter().cloned());
     let caller = match given.get("private_token").and_then(Value::as_str) {
-        Some(token) => Caller::of_token(&app, &Secret::new(token)).await?,
+        Some(token) => Caller::of_parameter(&app, &Secret::new(token), &parts.extensions).await?,
         None => Caller::of(&app, &parts.headers, &parts.extensions).await?,
     };
     not_forged(&caller, &parts)?;

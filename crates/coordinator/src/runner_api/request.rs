@@ -14,6 +14,7 @@ use harrier_api::{JobPayload, JobRequest};
 use harrier_database::{Ask, DatabaseError};
 use harrier_pipeline::Outcome;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What runners send back: the queue is looked at every time, so that one value does for all.
 const LAST_UPDATE: &str = "harrier";
@@ -46,6 +47,8 @@ pub async fn request(State(app): State<Arc<App>>, body: Bytes) -> Answer {
         }
         if let Some(claim) = claim {
             let id = claim.job.id;
+            let waited = claim.job.queued_at.map_or(0, |at| now.saturating_sub(at));
+            app.metrics.handed_out(Duration::from_millis(u64::try_from(waited).unwrap_or(0)));
             match app.payload(claim).await {
                 Ok(payload) => return Ok(job(&payload)),
                 Err(error) => {
@@ -58,7 +61,7 @@ pub async fn request(State(app): State<Arc<App>>, body: Bytes) -> Answer {
                 }
             }
         }
-        if !held || tokio::time::timeout_at(end, wait.woken()).await.is_err() {
+        if !held || app.stops() || tokio::time::timeout_at(end, wait.woken()).await.is_err() {
             return Ok(nothing());
         }
         before = Some(wait);

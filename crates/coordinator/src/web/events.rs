@@ -5,6 +5,7 @@ use super::visit::{Shown, Visit};
 use crate::notifier::News;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::StreamExt as _;
 use futures_util::stream::{Stream, unfold};
 use harrier_database::Change;
 use std::convert::Infallible;
@@ -55,7 +56,12 @@ pub(super) async fn project(visit: Visit) -> Shown {
 }
 
 fn stream(visit: &Visit, wanted: Wanted) -> axum::response::Response {
-    let events = events(visit.app.notifier.follow(), wanted);
+    let mut stopping = visit.app.stopping.subscribe();
+    let end = async move {
+        // The sender lives as long as the server.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    };
+    let events = events(visit.app.notifier.follow(), wanted).take_until(Box::pin(end));
     Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response()
 }
 

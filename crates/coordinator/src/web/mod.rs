@@ -26,9 +26,6 @@ use std::sync::Arc;
 pub fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/-/assets/{name}", get(asset))
-        .route("/-/health", get(health))
-        .route("/-/liveness", get(health))
-        .route("/-/readiness", get(readiness))
         .fallback(|State(app): State<Arc<App>>, request: Request| table::serve(app, request))
 }
 
@@ -41,20 +38,4 @@ async fn asset(Path(name): Path<String>) -> Response {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
     visit::guard(headers);
     response
-}
-
-async fn health() -> &'static str {
-    "Harrier OK\n"
-}
-
-/// Ready when the tables answer.
-async fn readiness(State(app): State<Arc<App>>) -> Response {
-    match app.store.users().await {
-        Ok(_) => axum::Json(serde_json::json!({ "status": "ok" })).into_response(),
-        Err(error) => {
-            tracing::error!(error = %error, "not ready");
-            (StatusCode::SERVICE_UNAVAILABLE, axum::Json(serde_json::json!({ "status": "failed" })))
-                .into_response()
-        }
-    }
 }

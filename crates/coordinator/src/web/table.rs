@@ -6,6 +6,8 @@ use super::{account, admin, artifacts, events, jobs, pipelines, projects, settin
 use crate::app::App;
 use crate::auth::{Caller, peer};
 use crate::git_http;
+use crate::metrics::Class;
+use crate::request_record::note_route;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use axum::response::Response;
@@ -156,6 +158,7 @@ pub(crate) async fn serve(app: Arc<App>, request: Request<Body>) -> Response {
             .collect();
         let Some(first) = fitting.first() else { return Err(Failure::NotFound) };
         let route = fitting.iter().find(|route| route.method == method).unwrap_or(first);
+        note_route(&parts.extensions, Class::Page, &shown_path(route));
         visit.parts = matches(route, tail).unwrap_or_default();
         allowed(&mut visit, route, below).await?;
         if route.method != method {
@@ -175,6 +178,14 @@ pub(crate) async fn serve(app: Arc<App>, request: Request<Body>) -> Response {
     };
     guard(response.headers_mut());
     response
+}
+
+/// A route for the log.
+fn shown_path(route: &Route) -> String {
+    match route.path.strip_prefix(':') {
+        Some(rest) => format!("/{{project}}/-{rest}"),
+        None => format!("/{}", route.path),
+    }
 }
 
 /// The project of a path, if it is below one, and the rest.

@@ -22,6 +22,33 @@ pub struct ServeArgs {
     pub place: Place,
     #[command(flatten)]
     pub address: Address,
+    #[command(flatten)]
+    pub log: Log,
+}
+
+/// What a server says on standard error.
+#[derive(clap::Args, Clone)]
+pub struct Log {
+    /// Form of the log [default: runner]
+    #[arg(long, env = "HARRIER_LOG_FORMAT", value_name = "FORMAT", value_parser = ["json", "text", "runner"])]
+    pub log_format: Option<String>,
+    /// Least level of its lines [default: info]
+    #[arg(long, env = "HARRIER_LOG_LEVEL", value_name = "LEVEL", value_parser = ["debug", "info", "warn", "error"])]
+    pub log_level: Option<String>,
+}
+
+impl Log {
+    /// Starts it.
+    pub fn start(&self) {
+        let level = self.log_level.as_deref().and_then(log_format::level_named);
+        let format = self.log_format.as_deref().and_then(log_format::Format::named);
+        log_format::start(level, format);
+    }
+
+    /// Somebody has said how they want it.
+    pub fn wanted(&self) -> bool {
+        self.log_format.is_some() || self.log_level.is_some()
+    }
 }
 
 /// Where a server is to be found.
@@ -45,7 +72,8 @@ impl Address {
             )));
         }
         let revision = option_env!("HARRIER_REVISION").unwrap_or("unknown").to_owned();
-        Ok(Settings { revision, ..Settings::new(url) })
+        let behind_proxy = self.external_url.is_some();
+        Ok(Settings { revision, behind_proxy, ..Settings::new(url) })
     }
 
     /// The socket, before anything else is made.
@@ -59,7 +87,7 @@ impl Address {
 
 /// Runs the command.
 pub fn serve(args: &ServeArgs) -> ExitCode {
-    log_format::start(None, None);
+    args.log.start();
     finish(runtime().and_then(|runtime| {
         let outcome = runtime.block_on(run(args));
         runtime.shutdown_timeout(std::time::Duration::from_secs(1));
@@ -69,12 +97,13 @@ pub fn serve(args: &ServeArgs) -> ExitCode {
 
 async fn run(args: &ServeArgs) -> Result<(), ServeError> {
     let (listener, at) = args.address.bind().await?;
-    let app = args.place.open(args.address.settings(at)?).await?;
+    let app = args.place.open(Settings { narrate: true, ..args.address.settings(at)? }).await?;
     println!("Harrier {} at {}", app.settings.version, app.settings.external_url);
     if let Some(link) = first_start::administrator(&app).await? {
         println!("  set the password of root, once: {link}");
     }
     let _tasks = app.background().await?;
+    tracing::info!(address = %at, url = app.settings.external_url, "listening");
     serve_on(Arc::clone(&app), listener, ended()).await;
     tracing::info!("the server has ended");
     Ok(())

@@ -1,11 +1,11 @@
 //! `harrier up`: a coordinator and a runner of this machine in one process, ready to be pushed to.
 
-use super::serving::{Address, ended, print_results};
+use super::serving::{Address, Log, ended, print_results};
 use super::{Place, ServeError, finish, first_start, runtime};
-use crate::{log_format, runner_cli};
+use crate::runner_cli;
 use clap::ValueEnum;
 use harrier_base::Secret;
-use harrier_coordinator::{App, serve_on};
+use harrier_coordinator::{App, Settings, serve_on};
 use harrier_database::{NewRunner, NewToken, TokenKind};
 use std::fs;
 use std::io::Write as _;
@@ -21,6 +21,8 @@ pub struct UpArgs {
     place: Place,
     #[command(flatten)]
     address: Address,
+    #[command(flatten)]
+    log: Log,
     /// Where jobs run, when the runner is made: later its file in the data directory says
     #[arg(long, value_enum, default_value = "shell")]
     executor: ExecutorName,
@@ -43,7 +45,7 @@ enum ExecutorName {
 
 /// Runs the command.
 pub fn up(args: &UpArgs) -> ExitCode {
-    log_format::start(None, None);
+    args.log.start();
     finish(runtime().and_then(|runtime| {
         let outcome = runtime.block_on(run(args));
         runtime.shutdown_timeout(std::time::Duration::from_secs(1));
@@ -53,7 +55,9 @@ pub fn up(args: &UpArgs) -> ExitCode {
 
 async fn run(args: &UpArgs) -> Result<(), ServeError> {
     let (listener, at) = args.address.bind().await?;
-    let app = args.place.open(args.address.settings(at)?).await?;
+    // On a terminal the results are enough.
+    let settings = Settings { narrate: args.log.wanted(), ..args.address.settings(at)? };
+    let app = args.place.open(settings).await?;
     let link = first_start::administrator(&app).await?;
     let home = app.data.root().join("runner");
     let config = ensure_runner(&app, &home, &format!("http://{at}"), args).await?;
