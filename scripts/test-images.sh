@@ -7,6 +7,7 @@
 #     debian-git   harrier-test/debian-git   Debian with git, git-lfs and certificates
 #     node         harrier-test/node         the same with Debian's nodejs and npm
 #     dind         harrier-test/dind         the same with docker.io and iptables; its command is Docker-in-Docker
+#     registry     harrier-test/registry     Debian's docker-registry on port 5000; only where it is named, for `make demo`
 #
 # busybox and node are pushed to the private registry as well (registry.sh), and the local engine forgets the name there,
 # so that a job has to pull it. The file trees are kept below HARRIER_TEST_STATE (/var/lib/harrier-test), 1.5 GB.
@@ -93,6 +94,13 @@ tree_with() {
   # shellcheck disable=SC2086
   DEBIAN_FRONTEND=noninteractive chroot "$2" apt-get install -yq --no-install-recommends $1
   small "$2"
+}
+
+# As in the public image of that name, REGISTRY_… of the environment goes before the file.
+tree_registry() {
+  tree_with docker-registry "$1"
+  mkdir -p "$1/var/lib/registry"
+  printf '%s\n' 'version: 0.1' 'storage: {filesystem: {rootdirectory: /var/lib/registry}}' 'http: {addr: ":5000"}' >"$1/registry.yml"
 }
 
 small() {
@@ -191,7 +199,7 @@ for name in "${wanted[@]}"; do
     image busybox 'CMD ["sh"]' 'ENV PATH=/bin'
     push busybox
     ;;
-  debian-git | node | dind)
+  debian-git | node | dind | registry)
     packages debootstrap=debootstrap
     proxy
     tree debian-git tree_debian_git
@@ -202,6 +210,10 @@ for name in "${wanted[@]}"; do
       image node 'CMD ["node"]'
       push node
       ;;
+    registry)
+      tree registry tree_registry
+      image registry 'CMD ["docker-registry", "serve", "/registry.yml"]' 'EXPOSE 5000' 'VOLUME /var/lib/registry'
+      ;;
     dind)
       tree dind tree_with "docker.io iptables openssl busybox-static"
       dind_entry
@@ -209,6 +221,6 @@ for name in "${wanted[@]}"; do
       ;;
     esac
     ;;
-  *) fail "unknown image: $name; there are busybox, debian-git, node and dind" ;;
+  *) fail "unknown image: $name; there are busybox, debian-git, node, dind and registry" ;;
   esac
 done

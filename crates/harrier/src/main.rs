@@ -1,5 +1,6 @@
 //! The `harrier` binary: command line, printer, signals, wiring. It holds no logic.
 
+mod demo_cli;
 mod doctor_cli;
 mod inspect_cli;
 mod local_cli;
@@ -54,6 +55,8 @@ enum Command {
     Admin(serve_cli::AdminArgs),
     /// Copy a server's data directory while it runs
     Backup(serve_cli::BackupArgs),
+    /// Tell the how-to's story on this machine with real parts, then clean up
+    Demo(demo_cli::DemoArgs),
     /// Find out why something does not work, without a job
     Doctor(doctor_cli::Doctor),
 }
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Command::Up(up) => serve_cli::up(&up),
         Command::Admin(admin) => serve_cli::admin(&admin),
         Command::Backup(backup) => serve_cli::backup(&backup),
+        Command::Demo(demo) => demo_cli::main(&demo),
         Command::Doctor(doctor) => doctor_cli::main(doctor),
     }
 }
