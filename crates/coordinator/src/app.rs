@@ -10,7 +10,7 @@ use crate::traces::Traces;
 use crate::{operations, request_record, rest, runner_api, web};
 use axum::{Router, middleware};
 use harrier_base::{Clock, Secret};
-use harrier_database::{Change, DatabaseError, Place, Sealer, Store};
+use harrier_database::{Change, DatabaseError, Patience, Place, Sealer, Store};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -118,7 +118,10 @@ impl App {
         let now = self.now();
         let reservation = i64::try_from(self.settings.reservation.as_millis()).unwrap_or(i64::MAX);
         self.store.resume(now, now.saturating_add(reservation)).await?;
+        self.store.resume_mirrors(now).await?;
         let mut tasks = JoinSet::new();
+        let app = Arc::clone(self);
+        tasks.spawn(async move { app.keep_mirrors().await });
         let app = Arc::clone(self);
         let mut changes = app.store.changes();
         tasks.spawn(async move {
@@ -180,9 +183,10 @@ impl App {
     /// Does what is due, waits until the next thing is.
     async fn keep_time(&self) {
         let mut changes = self.store.changes();
+        let patience = Patience { since: self.now(), ..self.settings.patience };
         loop {
             let now = self.now();
-            let next = match self.store.due(now, self.settings.patience).await {
+            let next = match self.store.due(now, patience).await {
                 Ok(next) => next.unwrap_or(i64::MAX),
                 Err(DatabaseError::Closed) => return,
                 Err(error) => {

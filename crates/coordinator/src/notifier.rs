@@ -169,7 +169,9 @@ mod tests {
     }
 
     fn queued(tag: &str) -> Change {
-        Change::Queued { wants: Wants { project: 1, tags: vec![tag.to_owned()], protected: false } }
+        Change::Queued {
+            wants: Wants { project: 1, tags: vec![tag.to_owned()], protected: false, instance_runners: true },
+        }
     }
 
     #[tokio::test]
@@ -180,7 +182,8 @@ mod tests {
         let mut second = notifier.wait(3, offer("a"));
         notifier.tell(queued("a"));
         first.woken().await;
-        first.used(Some(&Wants { project: 1, tags: vec!["a".to_owned()], protected: false }));
+        let tags = vec!["a".to_owned()];
+        first.used(Some(&Wants { project: 1, tags, protected: false, instance_runners: true }));
         assert!(second.word.try_recv().is_err());
         assert!(other.word.try_recv().is_err());
         drop(second);

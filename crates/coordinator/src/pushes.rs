@@ -31,7 +31,7 @@ impl App {
         }
         for change in &push.changes {
             if !skip && new <= MOST && !change.deletes() {
-                said.extend(self.one(&project, user.clone(), change, &variables).await);
+                said.extend(self.ref_moved(&project, user.clone(), change, &variables).await);
             }
             // Written after its pipeline: a server that dies between the two makes it at its next start.
             let sha = (!change.deletes()).then_some(change.new.as_str());
@@ -42,7 +42,8 @@ impl App {
         said
     }
 
-    async fn one(
+    /// The pipeline of a branch or tag that moved; what a person is to read of it.
+    pub(crate) async fn ref_moved(
         &self,
         project: &ProjectView,
         user: Option<UserView>,
@@ -126,7 +127,8 @@ impl App {
             for project in page.entries {
                 let known = self.store.known_refs(project.id).await?;
                 let repository = self.repository(project.id);
-                if !repository.dir().is_dir() {
+                // What moved in a mirror is found by its next fetch.
+                if !repository.dir().is_dir() || self.store.mirror(project.id).await?.is_some() {
                     continue;
                 }
                 let Ok(Ok(now)) = waiting(move || repository.raw_refs()).await else { continue };
@@ -152,7 +154,7 @@ fn variable(option: &str) -> Option<Variable> {
 }
 
 /// What is different between refs as they were known and as they are.
-fn moved(known: &[(String, String)], now: &[(String, String)]) -> Vec<RefChange> {
+pub(crate) fn moved(known: &[(String, String)], now: &[(String, String)]) -> Vec<RefChange> {
     let zeros = |like: &str| "0".repeat(like.len());
     let at = |refs: &[(String, String)], name: &str| {
         refs.iter().find(|(found, _)| found == name).map(|(_, id)| id.clone())

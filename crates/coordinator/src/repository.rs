@@ -178,8 +178,17 @@ impl Repository {
 
     /// Every branch and tag with the object it names, which for an annotated tag is the tag itself; as pushes tell them.
     pub fn raw_refs(&self) -> Result<Vec<(String, String)>, GitError> {
-        let bytes =
-            self.ask("for-each-ref", &["--format=%(refname) %(objectname)", "refs/heads", "refs/tags"], b"")?;
+        self.refs_below(&["refs/heads", "refs/tags"])
+    }
+
+    /// The same, and merge requests: all that a mirror brings.
+    pub fn mirrored_refs(&self) -> Result<Vec<(String, String)>, GitError> {
+        self.refs_below(&["refs/heads", "refs/tags", "refs/merge-requests"])
+    }
+
+    fn refs_below(&self, places: &[&str]) -> Result<Vec<(String, String)>, GitError> {
+        let args = [&["--format=%(refname) %(objectname)"], places].concat();
+        let bytes = self.ask("for-each-ref", &args, b"")?;
         let text = String::from_utf8_lossy(&bytes);
         let pairs = text.lines().filter_map(|line| line.split_once(' '));
         Ok(pairs.map(|(name, id)| (name.to_owned(), id.to_owned())).collect())

@@ -26,7 +26,7 @@ pub struct Settings {
     pub max_trace: u64,
     /// Most bytes of an artifact.
     pub max_artifact: u64,
-    /// Which addresses `include: remote` may reach.
+    /// Which addresses `include: remote` and mirrors may reach.
     pub include_policy: AddressPolicy,
     /// Others reach it through something else than its own socket: nobody is near just because their address is.
     pub behind_proxy: bool,

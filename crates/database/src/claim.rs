@@ -207,7 +207,8 @@ fn choose(tx: &mut dyn Tx, offer: &Offer) -> Result<Option<(i64, usize)>> {
         return Ok(None);
     }
     let rows = tx.query(
-        "SELECT project_id, protected, tags, MIN(id), COUNT(*) FROM jobs WHERE status = 'pending' AND runner_id IS NULL AND bridge = 0 \
+        "SELECT project_id, protected, tags, (SELECT shared_runners FROM projects WHERE projects.id = jobs.project_id), \
+         MIN(id), COUNT(*) FROM jobs WHERE status = 'pending' AND runner_id IS NULL AND bridge = 0 \
          GROUP BY project_id, protected, tags",
         &[],
     )?;
@@ -216,7 +217,8 @@ fn choose(tx: &mut dyn Tx, offer: &Offer) -> Result<Option<(i64, usize)>> {
         let project = row.take()?;
         let protected = row.take()?;
         let tags: String = row.take()?;
-        let wants = Wants { project, protected, tags: json(&tags, "a list of tags")? };
+        let (tags, instance_runners) = (json(&tags, "a list of tags")?, row.take()?);
+        let wants = Wants { project, protected, tags, instance_runners };
         if refusal(offer, &wants).is_none() {
             fitting.push(Class { wants, oldest: row.take()?, count: row.take()? });
         }

@@ -40,6 +40,7 @@ pub(crate) struct Drive<'a> {
     configs: Configs,
     now: i64,
     project: i64,
+    instance_runners: bool,
     pipeline: i64,
     before: Status,
     /// The bridge in another pipeline that made this one.
@@ -56,12 +57,14 @@ impl<'a> Drive<'a> {
     pub fn load(tx: &'a mut dyn Tx, configs: &Configs, pipeline: i64, now: i64) -> Result<Self> {
         let mut row = one(
             tx,
-            "SELECT project_id, status, parent_job_id FROM pipelines WHERE id = $1",
+            "SELECT project_id, status, parent_job_id, (SELECT shared_runners FROM projects WHERE projects.id = \
+             pipelines.project_id) FROM pipelines WHERE id = $1",
             params![pipeline],
         )?
         .ok_or(DatabaseError::NotFound("pipeline"))?;
         let (project, before) = (row.take()?, status(&row.take::<String>()?)?);
         let bridge = row.take()?;
+        let instance_runners = row.take()?;
         let config = configs.get(tx, pipeline)?;
         let jobs = live(tx, pipeline)?;
         if jobs.len() != config.jobs.len() {
@@ -75,6 +78,7 @@ impl<'a> Drive<'a> {
             configs: configs.clone(),
             now,
             project,
+            instance_runners,
             pipeline,
             before,
             bridge,
@@ -253,6 +257,7 @@ impl<'a> Drive<'a> {
             project: self.project,
             tags: json(&live.tags, "a list of tags")?,
             protected: live.protected,
+            instance_runners: self.instance_runners,
         };
         self.tx.changed(Change::Queued { wants });
         Ok(())
@@ -434,7 +439,8 @@ fn pass_on(tx: &mut dyn Tx, configs: &Configs, project: i64, group: &str, now: i
     }
     let next = one(
         tx,
-        "SELECT id, pipeline_id, tags, protected, attempt, allowed FROM jobs WHERE project_id = $1 AND \
+        "SELECT id, pipeline_id, tags, protected, attempt, allowed, (SELECT shared_runners FROM projects WHERE projects.id = \
+         jobs.project_id) FROM jobs WHERE project_id = $1 AND \
          resource_group = $2 AND status = 'waiting_for_resource' ORDER BY id LIMIT 1",
         params![project, group],
     )?;
@@ -445,7 +451,8 @@ fn pass_on(tx: &mut dyn Tx, configs: &Configs, project: i64, group: &str, now: i
     let kept = Kept { status: Status::Pending, attempt: next.take()?, allowed: next.take()? };
     queue(tx, id, &kept, now)?;
     tx.changed(Change::Job { project, pipeline, job: id, status: Status::Pending });
-    let wants = Wants { project, tags: json(&tags, "a list of tags")?, protected };
+    let tags = json(&tags, "a list of tags")?;
+    let wants = Wants { project, tags, protected, instance_runners: next.take()? };
     tx.changed(Change::Queued { wants });
     refresh(tx, configs, pipeline, now)
 }

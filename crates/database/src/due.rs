@@ -5,8 +5,10 @@ use crate::claim::release;
 use crate::drive::Drive;
 use crate::error::Result;
 use crate::jobs::{drop_job, job};
+use crate::matching::{Offer, Wants, WhyPending, why_pending};
 use crate::store::Store;
 use crate::tx::{Tx, params, scalar};
+use crate::views::json;
 use harrier_pipeline::{Event, JobId, Status};
 
 /// How long jobs may be silent, in milliseconds.
@@ -18,12 +20,22 @@ pub struct Patience {
     pub overtime: i64,
     /// A pending job that nobody takes.
     pub pending: i64,
+    /// A pending job that no runner could take which was heard of in that time.
+    pub stuck: i64,
+    /// The server has been there since then: what nobody could hear before does not count.
+    pub since: i64,
 }
 
 impl Default for Patience {
     fn default() -> Self {
         const MINUTE: i64 = 60_000;
-        Self { silence: 10 * MINUTE, overtime: 5 * MINUTE, pending: 24 * 60 * MINUTE }
+        Self {
+            silence: 10 * MINUTE,
+            overtime: 5 * MINUTE,
+            pending: 24 * 60 * MINUTE,
+            stuck: 60 * MINUTE,
+            since: 0,
+        }
     }
 }
 
@@ -61,6 +73,13 @@ impl Store {
                 let found = job(tx, id)?;
                 drop_job(tx, &configs, &found, "stuck_or_timeout_failure", now)?;
             }
+            let heard = now.saturating_sub(patience.stuck);
+            if patience.since <= heard {
+                for id in stuck_jobs(tx, heard)? {
+                    let found = job(tx, id)?;
+                    drop_job(tx, &configs, &found, "stuck_or_timeout_failure", now)?;
+                }
+            }
             let next: Option<Option<i64>> = scalar(
                 tx,
                 "SELECT MIN(at) FROM (SELECT due_at AS at FROM jobs WHERE status = 'scheduled' UNION ALL SELECT \
@@ -88,6 +107,40 @@ impl Store {
         })
         .await
     }
+}
+
+/// Jobs that have been pending since `heard` or longer, and that no runner would take which was heard of since.
+fn stuck_jobs(tx: &mut dyn Tx, heard: i64) -> Result<Vec<i64>> {
+    const WAITS: &str = "status = 'pending' AND runner_id IS NULL AND bridge = 0 AND queued_at <= $1";
+    let classes = tx.query(
+        &format!(
+            "SELECT project_id, protected, tags, (SELECT shared_runners FROM projects WHERE projects.id = jobs.project_id) FROM \
+             jobs WHERE {WAITS} GROUP BY project_id, protected, tags"
+        ),
+        params![heard],
+    )?;
+    if classes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let runners: Vec<(Offer, bool)> = crate::runners::all(tx)?
+        .into_iter()
+        .map(|runner| (runner.offer, runner.contacted_at.is_some_and(|at| at >= heard)))
+        .collect();
+    let mut stuck = Vec::new();
+    for mut row in classes {
+        let (project, protected) = (row.take()?, row.take()?);
+        let tags: String = row.take()?;
+        let wants =
+            Wants { project, protected, tags: json(&tags, "a list of tags")?, instance_runners: row.take()? };
+        if why_pending(&runners, &wants) == WhyPending::Turn {
+            continue;
+        }
+        let of =
+            format!("SELECT id FROM jobs WHERE {WAITS} AND project_id = $2 AND protected = $3 AND tags = $4");
+        let rows = tx.query(&of, params![heard, project, protected, tags])?;
+        stuck.extend(rows.into_iter().map(|mut row| row.take()).collect::<Result<Vec<i64>>>()?);
+    }
+    Ok(stuck)
 }
 
 fn ids(tx: &mut dyn Tx, condition: &str, at: i64) -> Result<Vec<i64>> {

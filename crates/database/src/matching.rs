@@ -13,6 +13,8 @@ pub struct Wants {
     pub tags: Vec<String>,
     /// Its ref is protected.
     pub protected: bool,
+    /// Runners of the instance may take it (`shared_runners_enabled` of the project).
+    pub instance_runners: bool,
 }
 
 /// Whose jobs a runner takes.
@@ -44,6 +46,8 @@ pub struct Offer {
 pub enum Refusal {
     /// It serves other projects.
     OtherProject,
+    /// It serves everybody, which the project does not want.
+    InstanceRunner,
     /// It lacks a tag.
     MissingTag(String),
     /// The job has no tags and the runner wants some.
@@ -60,6 +64,7 @@ pub fn refusal(offer: &Offer, wants: &Wants) -> Option<Refusal> {
         Reach::Projects(projects) if !projects.contains(&wants.project) => {
             return Some(Refusal::OtherProject);
         }
+        Reach::Instance if !wants.instance_runners => return Some(Refusal::InstanceRunner),
         Reach::Projects(_) | Reach::Instance => {}
     }
     if let Some(tag) = wants.tags.iter().find(|tag| !offer.tags.contains(tag)) {
@@ -83,6 +88,8 @@ pub enum WhyPending {
     Reserved,
     /// No runner is registered for the project.
     NoRunner,
+    /// The project has no runner of its own and does not want those of the instance.
+    InstanceRunnersOff,
     /// No runner has this tag.
     NoTag(String),
     /// No single runner has all the tags.
@@ -125,12 +132,15 @@ pub fn why_pending(runners: &[(Offer, bool)], wants: &Wants) -> WhyPending {
         return WhyPending::Untagged;
     }
     let serves = |offer: &Offer| match &offer.reach {
-        Reach::Instance => true,
+        Reach::Instance => wants.instance_runners,
         Reach::Projects(projects) => projects.contains(&wants.project),
     };
     let near: Vec<&Offer> = runners.iter().map(|(offer, _)| offer).filter(|offer| serves(offer)).collect();
     if near.is_empty() {
-        return WhyPending::NoRunner;
+        return match has(&Refusal::InstanceRunner) {
+            true => WhyPending::InstanceRunnersOff,
+            false => WhyPending::NoRunner,
+        };
     }
     match wants.tags.iter().find(|tag| !near.iter().any(|offer| offer.tags.contains(tag))) {
         Some(tag) => WhyPending::NoTag(tag.clone()),
@@ -177,7 +187,8 @@ mod tests {
     }
 
     fn wants(tags: &[&str]) -> Wants {
-        Wants { project: 1, tags: tags.iter().map(|t| (*t).to_owned()).collect(), protected: false }
+        let tags = tags.iter().map(|t| (*t).to_owned()).collect();
+        Wants { project: 1, tags, protected: false, instance_runners: true }
     }
 
     #[test]
@@ -192,6 +203,14 @@ mod tests {
         assert_eq!(refusal(&protected, &Wants { protected: true, ..wants(&[]) }), None);
         let other = Offer { reach: Reach::Projects(vec![2]), ..offer(&[]) };
         assert_eq!(refusal(&other, &wants(&[])), Some(Refusal::OtherProject));
+        let alone = Wants { instance_runners: false, ..wants(&[]) };
+        assert_eq!(refusal(&offer(&[]), &alone), Some(Refusal::InstanceRunner));
+        let own = Offer { reach: Reach::Projects(vec![1]), ..offer(&[]) };
+        assert_eq!(refusal(&own, &alone), None);
+        assert_eq!(why_pending(&[(offer(&[]), true)], &alone), WhyPending::InstanceRunnersOff);
+        let gpu = Wants { instance_runners: false, ..wants(&["gpu"]) };
+        let both = [(offer(&["gpu"]), true), (own, true)];
+        assert_eq!(why_pending(&both, &gpu), WhyPending::NoTag("gpu".into()));
     }
 
     #[test]

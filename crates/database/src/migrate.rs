@@ -4,7 +4,11 @@ use crate::error::{DatabaseError, Result};
 use crate::tx::{Tx, params, scalar};
 
 /// Each step, in order; one that was released never changes.
-const STEPS: [&str; 1] = [include_str!("../migrations/0001_begin.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("../migrations/0001_begin.sql"),
+    include_str!("../migrations/0002_mirrors.sql"),
+    include_str!("../migrations/0003_shared_runners.sql"),
+];
 
 /// What differs between the databases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! Projects, their members, and the refs as they were when pipelines were last made of them. Called by git, the API and pages.
 
+use crate::change::Change;
 use crate::error::{DatabaseError, Result};
 use crate::store::Store;
 use crate::tx::{Param, Row, Tx, one, params, scalar};
-use crate::views::{Page, PageAt, json, to_json};
+use crate::views::{JobView, Page, PageAt, json, to_json};
 
 /// What may be set for a project; stored as JSON, so that what is added later has its default.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -200,7 +201,8 @@ impl Store {
             let id: i64 = scalar(
                 tx,
                 "INSERT INTO projects (namespace_id, path, name, description, visibility, default_branch, settings, \
-                 created_by, created_at, active_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id",
+                 created_by, created_at, active_at, shared_runners) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+                 RETURNING id",
                 params![
                     namespace,
                     &new.path,
@@ -212,6 +214,7 @@ impl Store {
                     new.owner,
                     now,
                     now,
+                    new.settings.shared_runners,
                 ],
             )?
             .ok_or(DatabaseError::NotFound("new project"))?;
@@ -288,18 +291,24 @@ impl Store {
     pub async fn edit_project(&self, id: i64, edit: ProjectEdit) -> Result<ProjectView> {
         self.write(move |tx| {
             let was = project(tx, id)?;
+            let shared = was.settings.shared_runners;
+            let settings = edit.settings.unwrap_or(was.settings);
             tx.execute(
-                "UPDATE projects SET name = $1, description = $2, visibility = $3, default_branch = $4, settings = $5 \
-                 WHERE id = $6",
+                "UPDATE projects SET name = $1, description = $2, visibility = $3, default_branch = $4, settings = $5, \
+                 shared_runners = $6 WHERE id = $7",
                 params![
                     edit.name.unwrap_or(was.name),
                     edit.description.unwrap_or(was.description),
                     edit.visibility.unwrap_or(was.visibility),
                     edit.default_branch.unwrap_or(was.default_branch),
-                    to_json(&edit.settings.unwrap_or(was.settings))?,
+                    to_json(&settings)?,
+                    settings.shared_runners,
                     id,
                 ],
             )?;
+            if settings.shared_runners && !shared {
+                offer_again(tx, id)?;
+            }
             project(tx, id)
         })
         .await
@@ -385,23 +394,42 @@ impl Store {
 
     /// A ref is at a commit whose pipeline was made, or is gone (`None`).
     pub async fn set_known_ref(&self, project: i64, name: &str, sha: Option<&str>) -> Result<()> {
-        let (name, sha) = (name.to_owned(), sha.map(str::to_owned));
+        self.set_known_refs(project, vec![(name.to_owned(), sha.map(str::to_owned))]).await
+    }
+
+    /// The same for many refs at once.
+    pub async fn set_known_refs(&self, project: i64, refs: Vec<(String, Option<String>)>) -> Result<()> {
         self.write(move |tx| {
-            match sha {
-                Some(sha) => tx.execute(
-                    "INSERT INTO refs (project_id, name, sha) VALUES ($1, $2, $3) ON CONFLICT (project_id, name) DO \
-                     UPDATE SET sha = excluded.sha",
-                    params![project, name, sha],
-                )?,
-                None => tx.execute(
-                    "DELETE FROM refs WHERE project_id = $1 AND name = $2",
-                    params![project, name],
-                )?,
-            };
+            for (name, sha) in refs {
+                match sha {
+                    Some(sha) => tx.execute(
+                        "INSERT INTO refs (project_id, name, sha) VALUES ($1, $2, $3) ON CONFLICT (project_id, name) DO \
+                         UPDATE SET sha = excluded.sha",
+                        params![project, name, sha],
+                    )?,
+                    None => tx.execute(
+                        "DELETE FROM refs WHERE project_id = $1 AND name = $2",
+                        params![project, name],
+                    )?,
+                };
+            }
             Ok(())
         })
         .await
     }
+}
+
+/// Runners that wait hear of a project's pending jobs, which more of them may take now.
+fn offer_again(tx: &mut dyn Tx, project: i64) -> Result<()> {
+    let sql = format!(
+        "SELECT {} FROM jobs WHERE project_id = $1 AND status = 'pending' AND runner_id IS NULL AND bridge = 0 ORDER BY id \
+         LIMIT 1000",
+        JobView::COLUMNS
+    );
+    for mut row in tx.query(&sql, params![project])? {
+        tx.changed(Change::Queued { wants: JobView::read(&mut row)?.wants() });
+    }
+    Ok(())
 }
 
 fn level(number: i64) -> Result<AccessLevel> {

@@ -90,6 +90,8 @@ pub struct JobView {
     pub finished_at: Option<i64>,
     /// Log and artifacts were removed.
     pub erased_at: Option<i64>,
+    /// Runners of the instance may take it.
+    pub instance_runners: bool,
 }
 
 impl JobView {
@@ -98,7 +100,8 @@ impl JobView {
         jobs.protected, jobs.resource_group, jobs.environment, jobs.timeout, jobs.failure_reason, jobs.exit_code, \
         jobs.coverage, jobs.played_by, jobs.runner_id, jobs.manager_id, jobs.graceful, jobs.reserved_until, \
         jobs.due_at, jobs.touched_at, jobs.trace_size, jobs.debug_trace, jobs.created_at, jobs.queued_at, \
-        jobs.started_at, jobs.finished_at, jobs.erased_at";
+        jobs.started_at, jobs.finished_at, jobs.erased_at, \
+        (SELECT shared_runners FROM projects WHERE projects.id = jobs.project_id)";
 
     pub(crate) fn read(row: &mut Row) -> Result<Self> {
         Ok(Self {
@@ -135,12 +138,14 @@ impl JobView {
             started_at: row.take()?,
             finished_at: row.take()?,
             erased_at: row.take()?,
+            instance_runners: row.take()?,
         })
     }
 
     /// What it asks of a runner.
     pub fn wants(&self) -> Wants {
-        Wants { project: self.project, tags: self.tags.clone(), protected: self.protected }
+        let (project, tags) = (self.project, self.tags.clone());
+        Wants { project, tags, protected: self.protected, instance_runners: self.instance_runners }
     }
 
     /// Whether its token is good (`runner-api.md` §1.3): it runs, is being cancelled, or waits to be accepted.

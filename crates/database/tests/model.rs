@@ -203,7 +203,10 @@ async fn play_out(home: Home, text: &str, steps: Vec<Step>) {
             Step::Wait(millis) => {
                 model.now += millis;
                 let now = model.now;
-                store.due(now, Patience { silence: i64::MAX / 2, ..Patience::default() }).await.unwrap();
+                store
+                    .due(now, Patience { silence: i64::MAX / 2, stuck: i64::MAX / 2, ..Patience::default() })
+                    .await
+                    .unwrap();
                 for job in model.with(&[Status::Scheduled]) {
                     if model.due[job.0].is_some_and(|due| due <= now) {
                         model.feed([Event::DelayOver(job)], false);

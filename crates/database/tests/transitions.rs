@@ -4,11 +4,11 @@
 
 mod support;
 
-use harrier_base::Variable;
+use harrier_base::{Secret, Variable};
 use harrier_database::{
-    ArtifactView, Ask, Change, CiVariable, DatabaseError, JobFilter, NewRunner, NewSchedule, NewToken,
-    NewUser, PageAt, Patience, PipelineFilter, Put, Registers, RunnerEdit, ScheduleEdit, Store, TokenKind,
-    TraceEnd, WhyPending,
+    ArtifactView, Ask, Change, CiVariable, DatabaseError, Fetched, JobFilter, Login, MirrorEdit, NewMirror,
+    NewProject, NewRunner, NewSchedule, NewToken, NewUser, PageAt, Patience, PipelineFilter, ProjectEdit,
+    ProjectSettings, Put, Registers, RunnerEdit, ScheduleEdit, Store, TokenKind, TraceEnd, WhyPending,
 };
 use harrier_pipeline::{Outcome, Status};
 use support::{Home, features, pipeline, pipeline_of, project, runner, runner_with, states};
@@ -54,6 +54,9 @@ on_both! {
     schedules_come_once,
     environments_are_read_from_their_jobs,
     lists_are_narrowed,
+    jobs_that_nobody_could_take_are_dropped,
+    a_project_may_do_without_instance_runners,
+    mirrors_come_one_at_a_time,
 }
 
 fn failed(reason: &str, code: i64) -> Outcome {
@@ -277,7 +280,7 @@ async fn silent_jobs_are_dropped(store: Store) {
     let made = pipeline(&store, project.id, "a: {script: x}\nb: {script: x}\n", 2000).await;
     let ask = runner(&store, runner_with(&[])).await;
     let (a, b) = (start(&store, &ask, 3000).await, start(&store, &ask, 3000).await);
-    let patience = Patience { silence: 1000, overtime: 500, pending: 100_000 };
+    let patience = Patience { silence: 1000, overtime: 500, pending: 100_000, ..Patience::default() };
     store.touch(b, 3800).await.unwrap();
     store.due(4000, patience).await.unwrap();
     assert_eq!(states(&store, made.id).await, "a=failed b=running");
@@ -294,6 +297,108 @@ async fn silent_jobs_are_dropped(store: Store) {
     store.set_timeout(c, 1).await.unwrap();
     store.due(9600, Patience { silence: 100_000, ..patience }).await.unwrap();
     assert_eq!(store.job(c).await.unwrap().failure_reason.as_deref(), Some("server_timeout_running"));
+}
+
+async fn jobs_that_nobody_could_take_are_dropped(store: Store) {
+    const HOUR: i64 = 3_600_000;
+    let project = project(&store, "g/p").await;
+    let ask = runner(&store, runner_with(&["a"])).await;
+    let text = "a: {script: x, tags: [a]}\nb: {script: x, tags: [b]}\n";
+    let made = pipeline(&store, project.id, text, HOUR).await;
+    let contact = |at| store.contact(ask.runner, "s_1".into(), None, "127.0.0.1".into(), at);
+    contact(2 * HOUR).await.unwrap();
+    let patience = Patience::default();
+    store.due(2 * HOUR - 1, patience).await.unwrap();
+    assert_eq!(states(&store, made.id).await, "a=pending b=pending");
+    // A server that has only just begun has heard of nobody yet.
+    store.due(2 * HOUR, Patience { since: HOUR + 1, ..patience }).await.unwrap();
+    assert_eq!(states(&store, made.id).await, "a=pending b=pending");
+    store.due(2 * HOUR, patience).await.unwrap();
+    assert_eq!(states(&store, made.id).await, "a=pending b=failed");
+    let jobs = store.jobs(made.id, false).await.unwrap();
+    assert_eq!(jobs[1].failure_reason.as_deref(), Some("stuck_or_timeout_failure"));
+    // Its runner is there and busy: a day.
+    for hour in 3..25 {
+        contact(hour * HOUR).await.unwrap();
+        store.due(hour * HOUR, patience).await.unwrap();
+        assert_eq!(states(&store, made.id).await, "a=pending b=failed", "{hour}");
+    }
+    store.due(25 * HOUR, patience).await.unwrap();
+    assert_eq!(states(&store, made.id).await, "a=failed b=failed");
+    // Its runner is silent: an hour.
+    let made = pipeline(&store, project.id, "a: {script: x, tags: [a]}\n", 26 * HOUR).await;
+    store.due(27 * HOUR, patience).await.unwrap();
+    assert_eq!(states(&store, made.id).await, "a=failed");
+}
+
+async fn a_project_may_do_without_instance_runners(store: Store) {
+    let alone = ProjectSettings { shared_runners: false, ..ProjectSettings::default() };
+    let new = NewProject { path: "g/p".into(), settings: alone.clone(), ..NewProject::default() };
+    let project = store.create_project(new, 1000).await.unwrap();
+    let made = pipeline(&store, project.id, "a: {script: x}\n", 2000).await;
+    let of_all = runner(&store, runner_with(&[])).await;
+    assert!(store.claim_next(of_all.clone(), 3000).await.unwrap().is_none());
+    let job = store.jobs(made.id, false).await.unwrap()[0].id;
+    assert_eq!(store.why_pending(job, 0).await.unwrap(), Some(WhyPending::InstanceRunnersOff));
+    let own = runner(&store, NewRunner { projects: Some(vec![project.id]), ..runner_with(&[]) }).await;
+    assert_eq!(store.why_pending(job, 0).await.unwrap(), Some(WhyPending::Turn));
+    assert_eq!(store.claim_next(own, 4000).await.unwrap().map(|claim| claim.job.id), Some(job));
+    // Turned on again: who waits hears of it.
+    pipeline(&store, project.id, "b: {script: x}\n", 5000).await;
+    let mut changes = store.changes();
+    let edit = |settings| ProjectEdit { settings: Some(settings), ..ProjectEdit::default() };
+    store.edit_project(project.id, edit(alone.clone())).await.unwrap();
+    assert!(changes.try_recv().is_err());
+    store.edit_project(project.id, edit(ProjectSettings { shared_runners: true, ..alone })).await.unwrap();
+    assert!(matches!(changes.recv().await, Ok(Change::Queued { wants }) if wants.instance_runners));
+    assert!(store.claim_next(of_all, 6000).await.unwrap().is_some());
+}
+
+async fn mirrors_come_one_at_a_time(store: Store) {
+    let (one, two) = (project(&store, "g/one").await.id, project(&store, "g/two").await.id);
+    let new = |project| NewMirror {
+        project,
+        url: "https://git.example/x.git".into(),
+        login: Some(Login { username: "me".into(), password: Some(Secret::new("word")), key: None }),
+        user: 1,
+        trigger_builds: true,
+        pull_requests: false,
+        interval: 300,
+    };
+    let (_, secret) = store.set_mirror(new(one), 1000).await.unwrap();
+    store.set_mirror(new(two), 2000).await.unwrap();
+    assert_eq!(store.webhook_secret(one).await.unwrap().unwrap().expose(), secret.expose());
+    assert_eq!(store.mirror_login(one).await.unwrap().unwrap().password.unwrap().expose(), "word");
+    assert_eq!(store.take_mirrors(999, 4).await.unwrap(), (vec![], Some(1000)));
+    let (due, next) = store.take_mirrors(1500, 4).await.unwrap();
+    assert_eq!((due.len(), due[0].project, next), (1, one, Some(2000)));
+    // Asked for while it is being fetched: once more, after that.
+    assert!(store.mirror_now(one, 1600).await.unwrap());
+    assert_eq!(store.take_mirrors(1700, 4).await.unwrap().0, vec![]);
+    store.mirror_fetched(one, Fetched::Well, 9000, 1800).await.unwrap();
+    let (due, _) = store.take_mirrors(1900, 4).await.unwrap();
+    assert_eq!((due.len(), due[0].fetched_at), (1, Some(1800)));
+    store.mirror_fetched(one, Fetched::Failed("no".into()), 9000, 2000).await.unwrap();
+    let failed = store.mirror(one).await.unwrap().unwrap();
+    assert_eq!((failed.failures, failed.error.as_deref(), failed.next_at), (1, Some("no"), Some(9000)));
+    assert_eq!((failed.fetched_at, failed.tried_at, failed.started_at), (Some(1800), Some(2000), None));
+    // A server that was killed while it fetched does so again.
+    assert_eq!(store.take_mirrors(2500, 4).await.unwrap().0.len(), 1);
+    store.resume_mirrors(3000).await.unwrap();
+    let (due, _) = store.take_mirrors(3000, 4).await.unwrap();
+    assert_eq!(due.iter().map(|mirror| mirror.project).collect::<Vec<_>>(), [two]);
+    // Another address loses the log-in; what is off does not come.
+    let edit = MirrorEdit { url: Some("https://other.example/x".into()), ..MirrorEdit::default() };
+    assert!(!store.edit_mirror(one, edit, 4000).await.unwrap().has_login);
+    let edit = MirrorEdit { enabled: Some(false), ..MirrorEdit::default() };
+    assert_eq!(store.edit_mirror(one, edit, 4000).await.unwrap().next_at, None);
+    assert!(!store.mirror_now(one, 5000).await.unwrap());
+    let secret = store.reset_webhook_secret(one).await.unwrap();
+    assert_eq!(store.webhook_secret(one).await.unwrap().unwrap().expose(), secret.expose());
+    store.delete_mirror(one).await.unwrap();
+    assert!(store.mirror(one).await.unwrap().is_none() && store.delete_mirror(one).await.is_err());
+    store.delete_project(two).await.unwrap();
+    assert_eq!(store.mirrors().await.unwrap(), vec![]);
 }
 
 async fn old_runners_start_at_once(store: Store) {

@@ -53,6 +53,8 @@ enum Command {
     Up(serve_cli::UpArgs),
     /// Set up a server from scripts: users, tokens, projects, runners
     Admin(serve_cli::AdminArgs),
+    /// Mirror repositories of other servers as projects
+    Project(serve_cli::ProjectArgs),
     /// Copy a server's data directory while it runs
     Backup(serve_cli::BackupArgs),
     /// Tell the how-to's story on this machine with real parts, then clean up
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve_cli::serve(&serve),
         Command::Up(up) => serve_cli::up(&up),
         Command::Admin(admin) => serve_cli::admin(&admin),
+        Command::Project(project) => serve_cli::project(&project),
         Command::Backup(backup) => serve_cli::backup(&backup),
         Command::Demo(demo) => demo_cli::main(&demo),
         Command::Doctor(doctor) => doctor_cli::main(doctor),

@@ -175,19 +175,9 @@ async fn follow(url: &str, policy: &AddressPolicy, tls: ClientConfig) -> Result<
     Err(HttpError::Redirect("the server redirects too often"))
 }
 
-/// Asks one address, without following anything.
-async fn connect(
-    url: &Url,
-    policy: &AddressPolicy,
-    tls: ClientConfig,
-) -> Result<reqwest::Response, HttpError> {
-    let no_address = || HttpError::NoAddress(url.host_str().unwrap_or_default().to_owned());
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(no_address());
-    }
-    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
-        return Err(no_address());
-    };
+/// The addresses of a host, which is resolved once; all of them may be reached by the policy. Whoever connects does so to one of
+/// these. `host` is a name or an address, an IPv6 one with or without brackets.
+pub async fn permitted(host: &str, port: u16, policy: &AddressPolicy) -> Result<Vec<SocketAddr>, HttpError> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let addresses: Vec<SocketAddr> = match bare.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
@@ -203,6 +193,23 @@ async fn connect(
     if addresses.is_empty() {
         return Err(HttpError::NoSuchHost { host: host.to_owned(), why: "it has no address".into() });
     }
+    Ok(addresses)
+}
+
+/// Asks one address, without following anything.
+async fn connect(
+    url: &Url,
+    policy: &AddressPolicy,
+    tls: ClientConfig,
+) -> Result<reqwest::Response, HttpError> {
+    let no_address = || HttpError::NoAddress(url.host_str().unwrap_or_default().to_owned());
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(no_address());
+    }
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+        return Err(no_address());
+    };
+    let addresses = permitted(host, port, policy).await?;
     // No proxy: it would resolve the name again, and connect to whatever it likes.
     let client = reqwest::Client::builder()
         .no_proxy()

@@ -12,8 +12,9 @@ mod templates;
 mod waiting;
 
 pub use address::{AddressPolicy, Network, NetworkError};
-pub use http::{HttpError, Remotes};
+pub use http::{HttpError, Remotes, permitted};
 pub use projects::Base;
+pub use reqwest::Url;
 pub use templates::Templates;
 
 use git::GitError;

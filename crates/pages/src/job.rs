@@ -34,6 +34,8 @@ pub enum Why {
     NoRunnerTakesUntagged,
     /// No runner is online.
     NoRunnerOnline,
+    /// The project has no runner and does not want those of the instance.
+    NoRunnerOfItsOwn,
     /// Runners that could take it are paused.
     RunnersPaused,
     /// Its ref is not protected, the runners that have its tags only take protected ones.
@@ -71,6 +73,12 @@ impl Why {
             (Language::Chinese, Self::NoRunnerTakesUntagged) => "没有在线运行器接受无标签作业".into(),
             (Language::English, Self::NoRunnerOnline) => "no runner is online".into(),
             (Language::Chinese, Self::NoRunnerOnline) => "没有在线的运行器".into(),
+            (Language::English, Self::NoRunnerOfItsOwn) => {
+                "the project has no runner of its own, and its settings turn those of the instance off".into()
+            }
+            (Language::Chinese, Self::NoRunnerOfItsOwn) => {
+                "该项目没有自己的运行器，且其设置已停用实例的运行器".into()
+            }
             (Language::English, Self::RunnersPaused) => "the runners that could take it are paused".into(),
             (Language::Chinese, Self::RunnersPaused) => "可用的运行器已暂停".into(),
             (Language::English, Self::OnlyProtectedRefs) => {

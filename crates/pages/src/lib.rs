@@ -15,6 +15,7 @@ mod frame;
 mod graph;
 mod job;
 mod log;
+mod mirror;
 mod pipelines;
 mod projects;
 mod runners;
@@ -35,6 +36,7 @@ pub use frame::{Flash, Page, ProjectPlace, Viewer, error_page};
 pub use graph::{GraphJob, GraphOrder, graph};
 pub use job::{JobPage, JobPermissions, Why, job_page, log_lines};
 pub use log::{Line, Scanner, Section};
+pub use mirror::MirrorRow;
 pub use pipelines::{
     DownstreamRow, JobCell, NewPipelinePage, PipelinePage, PipelineRow, PipelinesPage, StageColumn,
     new_pipeline_page, pipeline_page, pipelines_page,

@@ -1,6 +1,7 @@
 //! The list of projects, and what one project shows first.
 
 use crate::frame::Page;
+use crate::mirror::{self, MirrorRow};
 use crate::pipelines::{PipelineRow, pipeline_table};
 use crate::status;
 use crate::time::ago;
@@ -29,6 +30,8 @@ pub struct ProjectPage {
     pub path: String,
     /// Address for `git clone`.
     pub clone_url: String,
+    /// The mirror that it is.
+    pub mirror: Option<MirrorRow>,
     /// Newest first.
     pub pipelines: Vec<PipelineRow>,
     /// The viewer may run pipelines.
@@ -68,6 +71,7 @@ pub fn project_page(page: &Page, project: &ProjectPage) -> String {
             @if project.may_run { a.button href=(format!("/{}/-/pipelines/new", project.path)) { (t.run_pipeline) } }
         }
         p { (t.clone_address) ": " code { (project.clone_url) } }
+        @if let Some(mirror) = &project.mirror { (mirror::line(page, mirror)) }
         h2 { (t.pipelines) }
         (pipeline_table(page, &project.path, &project.pipelines))
     })

@@ -2,6 +2,7 @@
 
 use crate::form;
 use crate::frame::Page;
+use crate::mirror::{self, MirrorRow};
 use crate::runners::{RunnersPage, runner_table};
 use crate::time::ago;
 use maud::{Markup, html};
@@ -129,6 +130,10 @@ pub struct SettingsPage {
     pub schedules: Vec<ScheduleRow>,
     /// Its trigger tokens.
     pub triggers: Vec<TriggerRow>,
+    /// The mirror that it is.
+    pub mirror: Option<MirrorRow>,
+    /// Where webhooks of its mirror go.
+    pub webhook_url: String,
     /// Its members.
     pub members: Vec<MemberRow>,
     /// Its runners.
@@ -157,6 +162,7 @@ pub fn settings_page(page: &Page, settings: &SettingsPage) -> String {
         section #variables { h2 { (t.variables) } (variables(page, &at, &settings.variables)) }
         section #schedules { h2 { (t.schedules) } (schedules(page, &at, settings)) }
         section #triggers { h2 { (t.triggers) } (triggers(page, &at, &settings.triggers)) }
+        section #mirror { h2 { (t.mirror) } (mirror::section(page, &at, &settings.webhook_url, settings.mirror.as_ref())) }
         section #members { h2 { (t.members) } (members(page, &at, &settings.members)) }
         section #project-runners { h2 { (t.runners) } (runner_table(page, &settings.runners)) }
         section #badges { h2 { (t.badges) }

@@ -174,6 +174,19 @@ fn pages(page: &Page) -> Vec<(&'static str, String)> {
             owner: EVIL.into(),
             last_used: None,
         }],
+        mirror: Some(MirrorRow {
+            url: EVIL.into(),
+            has_login: true,
+            enabled: true,
+            running: false,
+            fetched: Some(1),
+            next: None,
+            error: Some(EVIL.into()),
+            pull_requests: false,
+            interval: 300,
+            user: EVIL.into(),
+        }),
+        webhook_url: EVIL.into(),
         members: vec![MemberRow { id: 1, username: EVIL.into(), level: 35 }],
         runners: runners(),
     };
@@ -257,6 +270,7 @@ fn pages(page: &Page) -> Vec<(&'static str, String)> {
                 &ProjectPage {
                     path: EVIL.into(),
                     clone_url: EVIL.into(),
+                    mirror: None,
                     pipelines: vec![row()],
                     may_run: true,
                 },

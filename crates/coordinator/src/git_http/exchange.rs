@@ -101,6 +101,11 @@ const SETTINGS: [(&str, &str); 6] = [
 
 /// git for a bare repository, with nothing of this machine's or the server's settings.
 pub(crate) fn git(repository: &Path) -> Command {
+    git_with(repository, &[])
+}
+
+/// The same with more settings, which others see as little as the environment.
+pub(crate) fn git_with(repository: &Path, more: &[(String, String)]) -> Command {
     let mut command = Command::new("git");
     command.env_clear().kill_on_drop(true);
     if let Some(path) = std::env::var_os("PATH") {
@@ -113,8 +118,9 @@ pub(crate) fn git(repository: &Path) -> Command {
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_TERMINAL_PROMPT", "0");
-    command.env("GIT_CONFIG_COUNT", SETTINGS.len().to_string());
-    for (index, (key, value)) in SETTINGS.iter().enumerate() {
+    command.env("GIT_CONFIG_COUNT", (SETTINGS.len() + more.len()).to_string());
+    let more = more.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    for (index, (key, value)) in SETTINGS.into_iter().chain(more).enumerate() {
         command.env(format!("GIT_CONFIG_KEY_{index}"), key).env(format!("GIT_CONFIG_VALUE_{index}"), value);
     }
     command

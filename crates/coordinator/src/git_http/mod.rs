@@ -9,4 +9,5 @@ mod routes;
 pub use exchange::{ExchangeError, Service, advertise, receive_pack, upload_pack};
 pub use push::{Push, PushError, RefChange};
 
+pub(crate) use exchange::git_with;
 pub(crate) use routes::{serve, split};

@@ -128,6 +128,12 @@ async fn allowed(
             Service::UploadPack => AccessLevel::Guest,
         };
         let level = caller.need_level(app, &project, least).await?;
+        if let (Service::ReceivePack, Some(mirror)) = (service, app.store.mirror(project.id).await?) {
+            return Err(Refusal::new(
+                StatusCode::FORBIDDEN,
+                format!("{path} is a mirror of {}: push there, it is fetched from there", mirror.url),
+            ));
+        }
         return Ok((project, level));
     }
     let (Service::ReceivePack, Some(user)) = (service, caller.user()) else { return Err(hidden()) };

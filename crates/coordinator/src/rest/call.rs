@@ -7,7 +7,8 @@ use crate::auth::Caller;
 use crate::make_pipeline::MakeError;
 use crate::repository::GitError;
 use axum::Json;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::body::Bytes;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use harrier_base::{Secret, Variable};
 use harrier_database::{AccessLevel, DatabaseError, Page, PageAt, ProjectView, UserView};
@@ -25,6 +26,10 @@ pub(super) struct Call {
     pub parts: Vec<(&'static str, String)>,
     /// Query and body.
     pub given: Map<String, Value>,
+    /// The body as it came, unless it was a form of several parts.
+    pub body: Bytes,
+    /// Headers.
+    pub headers: HeaderMap,
     /// Where the route is of a project.
     pub project: Option<(ProjectView, AccessLevel)>,
     pub now: i64,

@@ -10,6 +10,7 @@ mod environments;
 mod jobs;
 mod lint;
 mod members;
+mod mirror;
 pub mod openapi;
 mod parameters;
 mod pipelines;
@@ -22,6 +23,8 @@ mod tokens;
 mod triggers;
 mod users;
 mod variables;
+
+pub(crate) use mirror::webhook_url;
 
 use crate::app::App;
 use axum::Router;

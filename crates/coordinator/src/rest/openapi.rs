@@ -32,7 +32,7 @@ fn who(need: Need) -> String {
 
 fn operation(route: &Route) -> Value {
     let (scope, job) = match route.reach {
-        Reach::Scope(scope) => (scope, false),
+        Reach::Scope(scope) | Reach::ScopeOrWebhook(scope) => (scope, false),
         Reach::ScopeOrJob(scope) => (scope, true),
     };
     let mut parameters: Vec<Value> =
@@ -49,6 +49,9 @@ fn operation(route: &Route) -> Value {
         },
         "security": match (route.need, job) {
             (Need::Job, _) => json!([{ "job_token": [] }]),
+            _ if matches!(route.reach, Reach::ScopeOrWebhook(_)) => {
+                json!([{ "private_token": [scope.word()] }, { "webhook": [] }])
+            }
             (Need::Anyone, _) => json!([{}, { "private_token": [scope.word()] }]),
             (_, true) => json!([{ "private_token": [scope.word()] }, { "job_token": [] }]),
             (_, false) => json!([{ "private_token": [scope.word()] }]),
@@ -105,6 +108,12 @@ pub fn document() -> Value {
             "securitySchemes": {
                 "private_token": { "type": "apiKey", "in": "header", "name": "PRIVATE-TOKEN" },
                 "job_token": { "type": "apiKey", "in": "header", "name": "JOB-TOKEN" },
+                "webhook": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "X-Gitlab-Token",
+                    "description": "The mirror's secret; or a signature with it in X-Hub-Signature-256 or X-Gitea-Signature",
+                },
             },
         },
     })

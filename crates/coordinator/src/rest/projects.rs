@@ -2,6 +2,7 @@
 
 use super::call::{Call, Done, Failure, Reply};
 use super::entities;
+use super::mirror::{self, OfProject};
 use crate::answer::Refusal;
 use crate::project_making::may_make;
 use crate::project_path::ProjectPath;
@@ -88,6 +89,17 @@ async fn whole(call: &Call, one: &ProjectView, level: Option<AccessLevel>) -> Do
     value["permissions"] = json!({ "project_access": access, "group_access": null });
     let repository = call.app.repository(one.id);
     let refs = crate::make_pipeline::waiting(move || repository.refs()).await?;
+    let of = call.app.store.mirror(one.id).await?;
+    value["mirror"] = of.as_ref().is_some_and(|of| of.enabled).into();
+    if let Some(of) = of {
+        // Who may not push need not know from where it comes.
+        if level >= Some(AccessLevel::Maintainer) {
+            value["import_url"] = of.url.clone().into();
+        }
+        value["import_status"] = mirror::status(&of).into();
+        value["mirror_trigger_builds"] = of.trigger_builds.into();
+        value["mirror_user_id"] = of.user.into();
+    }
     value["empty_repo"] = refs.map_or(true, |refs| refs.is_empty()).into();
     Ok(Reply::Json(value))
 }
@@ -167,11 +179,13 @@ pub(super) async fn create(call: Call) -> Done {
         owner: Some(user.id),
         settings: settings(&call, ProjectSettings::default())?,
     };
+    let of = OfProject::of(&call)?;
     if call.app.store.project_at(path.as_str()).await?.is_some() {
         let message = json!({ "name": ["has already been taken"], "path": ["has already been taken"] });
         return Err(Refusal { status: StatusCode::BAD_REQUEST, message, headers: Vec::new() }.into());
     }
     let made = call.app.create_project(new).await?;
+    of.carry_out(&call, &made).await?;
     whole(&call, &made, Some(AccessLevel::Owner)).await
 }
 
@@ -193,6 +207,7 @@ pub(super) async fn edit(call: Call) -> Done {
         default_branch: call.filled("default_branch"),
         settings: Some(settings(&call, project.settings.clone())?),
     };
+    let of = OfProject::of(&call)?;
     if edit.visibility.is_some() && call.level() < Some(AccessLevel::Owner) {
         return Err(Failure::forbidden());
     }
@@ -208,6 +223,7 @@ pub(super) async fn edit(call: Call) -> Done {
         crate::make_pipeline::waiting(move || repository.set_head(&branch)).await??;
     }
     let changed = call.app.store.edit_project(project.id, edit).await?;
+    of.carry_out(&call, &changed).await?;
     whole(&call, &changed, call.level()).await
 }
 

@@ -4,17 +4,18 @@
 
 use super::call::{Call, Failure, Reply, page_headers};
 use super::{
-    about, artifacts, environments, jobs, lint, members, parameters, pipelines, projects, repository,
+    about, artifacts, environments, jobs, lint, members, mirror, parameters, pipelines, projects, repository,
     runners, schedules, tokens, triggers, users, variables,
 };
 use crate::answer::Refusal;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::metrics::Class;
+use crate::mirrors::webhook;
 use crate::request_record::note_route;
 use crate::web::table::same;
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Multipart};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, StatusCode, header};
@@ -48,6 +49,8 @@ pub enum Reach {
     Scope(Scope),
     /// This scope, or a job's token.
     ScopeOrJob(Scope),
+    /// This scope, or a webhook that shows the project's secret; the handler looks at that.
+    ScopeOrWebhook(Scope),
 }
 
 type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>;
@@ -102,6 +105,7 @@ const OWNER: Need = Need::Level(AccessLevel::Owner);
 const READ: Reach = Reach::Scope(Scope::ReadApi);
 const WRITE: Reach = Reach::Scope(Scope::Api);
 const FILES: Reach = Reach::ScopeOrJob(Scope::ReadApi);
+const HOOK: Reach = Reach::ScopeOrWebhook(Scope::Api);
 const PEOPLE: Reach = Reach::Scope(Scope::ReadUser);
 const MAKE_RUNNER: Reach = Reach::Scope(Scope::CreateRunner);
 const MANAGE_RUNNER: Reach = Reach::Scope(Scope::ManageRunner);
@@ -145,10 +149,15 @@ routes! {
     POST 201 "runners/{runner_id}/reset_authentication_token" USER MANAGE_RUNNER "A new token of a runner" [] => runners::reset_token;
 
     GET 200 "projects" ANYONE READ "Projects" [search visibility owned membership simple page] => projects::list;
-    POST 201 "projects" USER WRITE "Make a project" [name path namespace_id description visibility default_branch ci_config_path build_timeout ci_default_git_depth build_git_strategy auto_cancel_pending_pipelines ci_separated_caches shared_runners_enabled keep_latest_artifact public_jobs] => projects::create;
+    POST 201 "projects" USER WRITE "Make a project" [name path namespace_id description visibility default_branch ci_config_path build_timeout ci_default_git_depth build_git_strategy auto_cancel_pending_pipelines ci_separated_caches shared_runners_enabled keep_latest_artifact public_jobs import_url mirror mirror_trigger_builds] => projects::create;
     GET 200 "projects/{id}" GUEST READ "A project" [] => projects::one;
-    PUT 200 "projects/{id}" MAINTAINER WRITE "Change a project" [name description visibility default_branch ci_config_path build_timeout ci_default_git_depth build_git_strategy auto_cancel_pending_pipelines ci_separated_caches shared_runners_enabled keep_latest_artifact public_jobs] => projects::edit;
+    PUT 200 "projects/{id}" MAINTAINER WRITE "Change a project" [name description visibility default_branch ci_config_path build_timeout ci_default_git_depth build_git_strategy auto_cancel_pending_pipelines ci_separated_caches shared_runners_enabled keep_latest_artifact public_jobs import_url mirror mirror_trigger_builds] => projects::edit;
     DELETE 202 "projects/{id}" OWNER WRITE "Remove a project" [] => projects::delete;
+
+    GET 200 "projects/{id}/mirror/pull" MAINTAINER READ "The mirror that a project is" [] => mirror::show;
+    PUT 200 "projects/{id}/mirror/pull" MAINTAINER WRITE "Make a project a mirror, or change it" [enabled url auth_user auth_password ssh_private_key mirror_trigger_builds pull_requests interval reset_webhook_secret] => mirror::put;
+    POST 200 "projects/{id}/mirror/pull" MAINTAINER HOOK "Fetch a mirror now; the address for webhooks of GitHub, GitLab and Gitea" [] => mirror::start;
+    DELETE 204 "projects/{id}/mirror/pull" MAINTAINER WRITE "A project is a mirror no more" [] => mirror::delete;
 
     GET 200 "projects/{id}/members" GUEST READ "Members" [query page] => members::list;
     GET 200 "projects/{id}/members/all" GUEST READ "Members" [query page] => members::list;
@@ -275,10 +284,12 @@ async fn answer(
         None => Caller::of(&app, &parts.headers, &parts.extensions).await?,
     };
     not_forged(&caller, &parts)?;
-    let mut call = Call { now: app.now(), app, caller, parts: named, given, project: None };
+    let headers = parts.headers.clone();
+    let mut call =
+        Call { now: app.now(), app, caller, parts: named, given, body: Bytes::new(), headers, project: None };
     allowed(&mut call, route).await?;
     if method != Method::GET {
-        read_body(&mut call.given, parts, body).await?;
+        call.body = read_body(&mut call.given, parts, body).await?;
     }
     let (at, status) = (call.page(), StatusCode::from_u16(route.status).unwrap_or_default());
     Ok(match (route.handler)(call).await? {
@@ -346,7 +357,10 @@ fn not_forged(caller: &Caller, parts: &Parts) -> Result<(), Failure> {
 async fn allowed(call: &mut Call, route: &Route) -> Result<(), Failure> {
     match (route.reach, &call.caller) {
         (Reach::ScopeOrJob(_), Caller::Job(_)) => {}
-        (Reach::Scope(scope) | Reach::ScopeOrJob(scope), caller) => caller.need_scope(scope)?,
+        (Reach::ScopeOrWebhook(_), _) if webhook::shown(&call.headers).is_some() => return Ok(()),
+        (Reach::Scope(scope) | Reach::ScopeOrJob(scope) | Reach::ScopeOrWebhook(scope), caller) => {
+            caller.need_scope(scope)?;
+        }
     }
     match route.need {
         Need::Anyone => Ok(()),
@@ -385,7 +399,7 @@ pub(super) async fn find(call: &Call) -> Result<Option<ProjectView>, Failure> {
     }
 }
 
-async fn read_body(given: &mut Map<String, Value>, parts: Parts, body: Body) -> Result<(), Failure> {
+async fn read_body(given: &mut Map<String, Value>, parts: Parts, body: Body) -> Result<Bytes, Failure> {
     let kind =
         parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.to_ascii_lowercase();
@@ -398,13 +412,13 @@ async fn read_body(given: &mut Map<String, Value>, parts: Parts, body: Body) -> 
             let text = field.text().await.map_err(|error| bad(&error))?;
             parameters::put_pairs(given, [(name, text)]);
         }
-        return Ok(());
+        return Ok(Bytes::new());
     }
     let bytes = axum::body::to_bytes(body, LONGEST).await;
     let bytes =
         bytes.map_err(|_| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "413 Request Entity Too Large"))?;
     if bytes.is_empty() {
-        return Ok(());
+        return Ok(bytes);
     }
     if kind.contains("json") {
         match serde_json::from_slice::<Value>(&bytes) {
@@ -415,7 +429,7 @@ async fn read_body(given: &mut Map<String, Value>, parts: Parts, body: Body) -> 
     } else {
         parameters::put_pairs(given, pairs(&bytes));
     }
-    Ok(())
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod admin;
 mod artifacts;
 mod events;
 mod jobs;
+mod mirror;
 mod pipelines;
 mod projects;
 mod settings;

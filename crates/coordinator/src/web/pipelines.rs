@@ -108,6 +108,7 @@ pub(super) async fn why(
     Ok(why.map(|why| match why {
         WhyPending::Turn | WhyPending::Reserved => Why::RunnersBusy,
         WhyPending::NoRunner | WhyPending::Offline => Why::NoRunnerOnline,
+        WhyPending::InstanceRunnersOff => Why::NoRunnerOfItsOwn,
         WhyPending::NoTag(tag) => Why::NoRunnerHasTags(vec![tag]),
         WhyPending::NoTagSet(tags) => Why::NoRunnerHasTags(tags),
         WhyPending::Untagged => Why::NoRunnerTakesUntagged,

@@ -58,6 +58,7 @@ pub(super) async fn one(visit: Visit) -> Shown {
     page.events = Some(format!("/{}/-/events", project.path));
     let shown = ProjectPage {
         clone_url: format!("{}/{}.git", visit.app.settings.external_url, project.path),
+        mirror: super::mirror::row(&visit, project.id, &names).await?,
         path: project.path,
         pipelines,
         may_run: visit.may_run(false),

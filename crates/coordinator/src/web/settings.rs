@@ -15,7 +15,7 @@ pub(super) async fn show(visit: Visit) -> Shown {
     shown(&visit, None).await
 }
 
-async fn shown(visit: &Visit, flash: Option<Flash>) -> Shown {
+pub(super) async fn shown(visit: &Visit, flash: Option<Flash>) -> Shown {
     let project = visit.project()?.clone();
     let store = &visit.app.store;
     let names = visit.names().await?;
@@ -70,6 +70,8 @@ async fn shown(visit: &Visit, flash: Option<Flash>) -> Shown {
         variables: variables.collect(),
         schedules: schedules.collect(),
         triggers: triggers.collect(),
+        mirror: super::mirror::row(visit, project.id, &names).await?,
+        webhook_url: crate::rest::webhook_url(&visit.app, project.id),
         members: members.collect(),
         runners: RunnersPage {
             at: format!("/{}/-/runners", project.path),
@@ -83,7 +85,7 @@ async fn shown(visit: &Visit, flash: Option<Flash>) -> Shown {
     Ok(html(settings_page(&page, &shown)))
 }
 
-fn back(visit: &Visit, part: &str) -> Shown {
+pub(super) fn back(visit: &Visit, part: &str) -> Shown {
     Ok(go(&format!("/{}/-/settings/ci_cd#{part}", visit.project()?.path)))
 }
 

@@ -2,7 +2,7 @@
 //! before a handler is reached; the tests walk the same table with every role.
 
 use super::visit::{Failure, Shown, Visit, go, guard, html};
-use super::{account, admin, artifacts, events, jobs, pipelines, projects, settings};
+use super::{account, admin, artifacts, events, jobs, mirror, pipelines, projects, settings};
 use crate::app::App;
 use crate::auth::{Caller, peer};
 use crate::git_http;
@@ -110,6 +110,10 @@ routes! {
     POST ":/settings/ci_cd/schedules/{}/play" MAINTAINER => settings::play_schedule;
     POST ":/settings/ci_cd/triggers" MAINTAINER => settings::add_trigger;
     POST ":/settings/ci_cd/triggers/{}/delete" MAINTAINER => settings::delete_trigger;
+    POST ":/settings/ci_cd/mirror" MAINTAINER => mirror::save;
+    POST ":/settings/ci_cd/mirror/sync" MAINTAINER => mirror::sync;
+    POST ":/settings/ci_cd/mirror/secret" MAINTAINER => mirror::new_secret;
+    POST ":/settings/ci_cd/mirror/delete" MAINTAINER => mirror::delete;
     POST ":/settings/ci_cd/members" MAINTAINER => settings::add_member;
     POST ":/settings/ci_cd/members/{}/delete" MAINTAINER => settings::delete_member;
     POST ":/runners" MAINTAINER => settings::add_runner;

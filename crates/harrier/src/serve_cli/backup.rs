@@ -37,7 +37,7 @@ fn run(args: &BackupArgs) -> Result<(), ServeError> {
     let data = args.place.data_dir()?;
     // The tables first: what they name is copied afterwards and therefore there. What came in between is only more files.
     copy_sqlite(&data.database(), &args.to.join("harrier.db"))?;
-    for part in ["secret.key", "git", "traces", "artifacts", "runner"] {
+    for part in ["secret.key", "known_hosts", "git", "traces", "artifacts", "runner"] {
         let from = data.root().join(part);
         copy(&from, &args.to.join(part)).map_err(failed(&from))?;
     }

@@ -1,14 +1,16 @@
-//! `harrier serve`, `harrier up`, `harrier admin`, `harrier backup`: the coordinator from the command line. It wires and prints;
+//! `harrier serve`, `harrier up`, `harrier admin`, `harrier project`, `harrier backup`: the coordinator from the command line. It wires and prints;
 //! what a server does is in `harrier-coordinator`.
 
 mod admin;
 mod backup;
 mod first_start;
+mod project;
 mod serving;
 mod up;
 
 pub use admin::{AdminArgs, admin};
 pub use backup::{BackupArgs, backup};
+pub use project::{ProjectArgs, project};
 pub use serving::{ServeArgs, serve};
 pub use up::{UpArgs, up};
 

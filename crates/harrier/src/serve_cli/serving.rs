@@ -2,7 +2,7 @@
 
 use super::{Place, ServeError, finish, first_start, runtime};
 use crate::log_format;
-use harrier_coordinator::{App, Settings, serve_on};
+use harrier_coordinator::{App, Network, Settings, serve_on};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -60,6 +60,9 @@ pub struct Address {
     /// How others reach it, when that is not the address itself (behind a proxy: https://ci.example.com)
     #[arg(long, env = "HARRIER_EXTERNAL_URL", value_name = "URL")]
     pub external_url: Option<String>,
+    /// Let includes and mirrors reach these addresses of the server's own network too (10.1.0.0/16, ::1)
+    #[arg(long, env = "HARRIER_ALLOW_NETWORK", value_name = "NETWORK", value_delimiter = ',')]
+    pub allow_network: Vec<Network>,
 }
 
 impl Address {
@@ -73,7 +76,11 @@ impl Address {
         }
         let revision = option_env!("HARRIER_REVISION").unwrap_or("unknown").to_owned();
         let behind_proxy = self.external_url.is_some();
-        Ok(Settings { revision, behind_proxy, ..Settings::new(url) })
+        let mut settings = Settings { revision, behind_proxy, ..Settings::new(url) };
+        for network in &self.allow_network {
+            settings.include_policy = settings.include_policy.allowing(*network);
+        }
+        Ok(settings)
     }
 
     /// The socket, before anything else is made.
