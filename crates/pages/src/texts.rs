@@ -222,7 +222,7 @@ texts! {
     mirror_token: "Token or password", "令牌或密码";
     ssh_key: "Private key for ssh", "SSH 私钥";
     mirror_interval: "Seconds between two fetches", "同步间隔（秒）";
-    mirror_pull_requests: "Also run pull requests, whose code anybody may have written", "同时运行合并请求的流水线（其代码可能由任何人编写）";
+    mirror_pull_requests: "Also fetch pull requests, without pipelines", "同时获取合并请求（不运行流水线）";
     last_used: "Last used", "最近使用";
     never: "never", "从未";
     new_token_is: "Copy it now, it is not shown again:", "请立即复制，之后不再显示：";

@@ -157,6 +157,8 @@ impl App {
         let wanted: Vec<&RefChange> = changes
             .iter()
             .filter(|change| mirror.trigger_builds && !change.deletes() && (!first || change.name == default))
+            // Pull requests hold anybody's code: they are here to be looked at.
+            .filter(|change| !change.name.starts_with("refs/merge-requests/"))
             .collect();
         if wanted.len() > MOST {
             tracing::warn!(

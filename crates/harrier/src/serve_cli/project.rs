@@ -79,7 +79,7 @@ struct MirrorArgs {
     /// Seconds between two fetches [default: 300]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(SHORTEST_INTERVAL..))]
     interval: Option<i64>,
-    /// Also run the pipelines of pull requests, whose code anybody may have written [default: false]
+    /// Also fetch pull requests, as refs/merge-requests/N/head and without pipelines [default: false]
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     pull_requests: Option<bool>,
     /// Do not wait for the first fetch
