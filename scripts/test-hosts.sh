@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All that tests run against besides this program: a Docker Engine, a private registry plain and with TLS, the images, Podman,
-# PostgreSQL, python-gitlab.
+# PostgreSQL, python-gitlab, PyJWT.
 # As root on Debian; safe to run again, silent when all is there. Each script here says what it makes and how to change it.
 #
 #   scripts/test-hosts.sh [start]
@@ -16,6 +16,7 @@ start)
   "$here/podman.sh" images
   "$here/postgres.sh"
   "$here/python-gitlab.sh"
+  "$here/pyjwt.sh"
   ;;
 stop)
   "$here/postgres.sh" stop

@@ -101,7 +101,7 @@ impl From<MakeError> for Refusal {
         match error {
             MakeError::Database(error) => error.into(),
             MakeError::NoCommit(_) => Self::not_found("commit"),
-            MakeError::Git(_) | MakeError::Compiler => {
+            MakeError::Git(_) | MakeError::Missing(_) | MakeError::Compiler => {
                 tracing::error!(error = %error, "a request failed");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "500 Internal Server Error")
             }

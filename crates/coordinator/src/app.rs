@@ -2,6 +2,7 @@
 //! `harrier serve`, `harrier up` and tests.
 
 use crate::data_dir::{DataDir, DataLock};
+use crate::id_tokens::SigningKey;
 use crate::metrics::Metrics;
 use crate::notifier::Notifier;
 use crate::password::Attempts;
@@ -16,6 +17,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OnceCell;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
@@ -41,6 +43,8 @@ pub struct App {
     pub(crate) stopping: watch::Sender<bool>,
     /// What the person who started it chose.
     pub settings: Settings,
+    /// What signs id tokens, once it is wanted.
+    pub(crate) signing_key: OnceCell<Arc<SigningKey>>,
     _lock: DataLock,
 }
 
@@ -93,6 +97,7 @@ impl App {
             metrics: Metrics::default(),
             stopping: watch::Sender::new(false),
             settings,
+            signing_key: OnceCell::new(),
             _lock: lock,
         }))
     }

@@ -1,5 +1,5 @@
 //! Makes the pipelines of bridges (`ci-yaml.md` §23): child pipelines of the same commit, and pipelines of other projects with the
-//! rights of who started the parent. Runs beside the server as long as it does; called by [`App::background`]. The status goes
+//! rights of who started the parent; or the link to another project's pipeline whose status one has. Runs beside the server as long as it does; called by [`App::background`]. The status goes
 //! back to the bridge in the store.
 
 use crate::app::App;
@@ -9,7 +9,7 @@ use harrier_base::Variable;
 use harrier_database::{AccessLevel, BridgeView, Change, DatabaseError};
 use harrier_pipeline::downstream::{BridgeFacts, CREATION_FAILED, ChildPipeline, Downstream, downstream};
 use harrier_pipeline::predefined::{PipelineFacts, UpstreamFacts, pipeline_variables, user_variables};
-use harrier_pipeline::{Context, JobId, Outcome, RunKind};
+use harrier_pipeline::{Context, GivenInput, JobId, Outcome, RunKind};
 use tokio::sync::broadcast::error::RecvError;
 
 /// Why a bridge makes nothing.
@@ -90,10 +90,12 @@ impl App {
         let job = bridge.config.job(JobId(bridge.job.position));
         match downstream(job, &asked).map_err(|error| Failed::Reason(error.reason()))? {
             Downstream::Child(child) => self.make_child(&bridge, *child).await,
-            Downstream::Project { project, branch, inputs: _, variables } => {
-                self.make_elsewhere(&bridge, &project, branch, variables).await
+            Downstream::Project { project, branch, inputs, variables } => {
+                let inputs = inputs.into_iter().map(|(name, value)| GivenInput { name, value }).collect();
+                let asked = Start { inputs, variables, ..Start::default() };
+                self.make_elsewhere(&bridge, &project, branch, asked).await
             }
-            Downstream::Mirror { .. } => Err(Failed::Reason("invalid_bridge_trigger")),
+            Downstream::Mirror { project } => self.follow(&bridge, &project).await,
         }
     }
 
@@ -140,12 +142,26 @@ impl App {
         made(self.compile_and_keep(&project, given).await?)
     }
 
+    /// The bridge has the status of the newest pipeline of another project's default branch from now on.
+    async fn follow(&self, bridge: &BridgeView, path: &str) -> Result<(), Failed> {
+        let missing = || Failed::Reason("upstream_bridge_project_not_found");
+        let project = self.store.project_at(path).await?.ok_or_else(missing)?;
+        if !self.reads_artifacts(bridge.pipeline.user, &project, true).await? {
+            return Err(Failed::Reason("insufficient_upstream_permissions"));
+        }
+        let newest = self.store.latest_pipeline(project.id, &project.default_branch).await?;
+        match self.store.follow_pipeline(bridge.job.id, newest.ok_or_else(missing)?, self.now()).await? {
+            true => Ok(()),
+            false => Err(Failed::Reason("pipeline_loop_detected")),
+        }
+    }
+
     async fn make_elsewhere(
         &self,
         bridge: &BridgeView,
         path: &str,
         branch: Option<String>,
-        variables: Vec<Variable>,
+        asked: Start,
     ) -> Result<(), Failed> {
         let missing = Failed::Reason("downstream_bridge_project_not_found");
         let project = self.store.project_at(path).await?.ok_or(missing)?;
@@ -167,14 +183,13 @@ impl App {
             git_ref: branch,
             sha: sha.ok_or(Failed::Reason(CREATION_FAILED))?,
             user: Some(user),
-            variables,
             from: Some(MadeBy { pipeline: bridge.pipeline.id, bridge: bridge.job.id }),
             upstream: Some(UpstreamFacts {
                 pipeline_id: bridge.pipeline.id,
                 job_id: bridge.job.id,
                 project_id: bridge.job.project,
             }),
-            ..Start::default()
+            ..asked
         };
         made(self.make_pipeline(&project, start).await?)
     }

@@ -4,7 +4,7 @@
 use crate::app::App;
 use crate::make_pipeline::{MakeError, tree, waiting};
 use crate::time_text::iso;
-use harrier_api::{ArtifactsFile, Dependency, GitInfo, JobInfo, JobPayload};
+use harrier_api::{ArtifactsFile, Credentials, Dependency, GitInfo, JobInfo, JobPayload};
 use harrier_base::{Secret, Variable};
 use harrier_database::{Claim, ProjectView, Reach};
 use harrier_pipeline::payload::{JobFacts, RunnerFacts, job_payload};
@@ -15,6 +15,9 @@ impl App {
         let project = self.store.project(claim.job.project).await?;
         let environment = claim.job.environment.as_deref();
         let variables = self.store.variables_for(project.id, claim.job.protected, environment).await?;
+        let elsewhere = self.needed_elsewhere(&claim.job, &claim.config, &claim.token).await?;
+        let id_tokens = self.id_tokens(&claim, &project).await?;
+        let credentials = self.registry_credentials();
         let repository = self.repository(project.id);
         repository.keep_for_pipeline(claim.pipeline.id, &claim.pipeline.sha)?;
         let git = git_info(self, &project, &claim);
@@ -49,16 +52,15 @@ impl App {
                 ..JobInfo::default()
             };
             let token = claim.token.clone();
-            let dependencies = claim
-                .sources
-                .into_iter()
-                .map(|source| Dependency {
-                    id: source.job,
-                    token: token.clone(),
-                    name: source.name,
-                    artifacts_file: source.archive.map(|(filename, size)| ArtifactsFile { filename, size }),
-                })
-                .collect();
+            let own = claim.sources.into_iter().map(|source| Dependency {
+                id: source.job,
+                token: token.clone(),
+                name: source.name,
+                artifacts_file: source.archive.map(|(filename, size)| ArtifactsFile { filename, size }),
+            });
+            let dependencies = own.chain(elsewhere.dependencies).collect();
+            let mut dotenv = claim.dotenv;
+            dotenv.extend(elsewhere.dotenv);
             job_payload(
                 &job,
                 JobFacts {
@@ -79,18 +81,17 @@ impl App {
                         description: claim.runner.description.clone(),
                         tags: claim.runner.offer.tags.clone(),
                     }),
-                    dotenv: claim
-                        .dotenv
+                    dotenv: dotenv
                         .into_iter()
                         .map(|(key, value)| Variable::public(key, value).raw())
                         .collect(),
-                    id_tokens: &[],
+                    id_tokens: &id_tokens,
                     inputs: &[],
                     project: &variables,
                     run: &claim.run,
                     manual: &claim.manual,
                     dependencies,
-                    credentials: Vec::new(),
+                    credentials,
                     tree: &tree,
                     separate_caches: project.settings.separate_caches,
                     cache_generation: u64::try_from(project.cache_generation).unwrap_or_default(),
@@ -100,6 +101,21 @@ impl App {
         .await?;
         self.store.set_timeout(id, payload.runner_info.timeout).await?;
         Ok(payload)
+    }
+}
+
+impl App {
+    /// §4.10: the log-in of the server's registry.
+    fn registry_credentials(&self) -> Vec<Credentials> {
+        let login =
+            self.settings.registry.as_ref().and_then(|registry| Some((registry, registry.login.as_ref()?)));
+        let entry = login.map(|(registry, login)| Credentials {
+            kind: "registry".to_owned(),
+            url: registry.host.clone(),
+            username: login.user.clone(),
+            password: login.password.clone(),
+        });
+        entry.into_iter().collect()
     }
 }
 

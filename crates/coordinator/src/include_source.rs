@@ -4,7 +4,7 @@
 
 use crate::repository::{CommitTree, Repository};
 use harrier_database::{AccessLevel, ProjectView, Store};
-use harrier_includes::{AddressPolicy, Remotes};
+use harrier_includes::{AddressPolicy, Remotes, Templates};
 use harrier_pipeline::{FetchError, IncludeSource, ProjectAt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -23,6 +23,8 @@ pub struct Elsewhere {
     pub user: Option<i64>,
     /// Which addresses may be reached.
     pub policy: AddressPolicy,
+    /// Where templates are.
+    pub templates: Option<Templates>,
     /// Where copies of remote files are kept.
     pub cache: PathBuf,
     /// To ask the tables from a thread that waits.
@@ -114,6 +116,17 @@ impl IncludeSource for ServerIncludes {
 
     fn remote(&self, url: &str, keep: Option<Duration>) -> Result<Vec<u8>, FetchError> {
         self.remotes.get(url, keep, self.until)
+    }
+
+    fn template(&self, name: &str) -> Result<String, FetchError> {
+        match &self.elsewhere.templates {
+            Some(templates) => templates.read(name, Some(self.elsewhere.cache.clone()), self.until),
+            None => Err(FetchError::Unsupported(
+                "GitLab's templates are not part of Harrier; the server says where they are with --template-dir DIR or a \
+                 git address, for example a clone of gitlab.com/gitlab-org/gitlab"
+                    .into(),
+            )),
+        }
     }
 
     fn artifact(&self, job: &str, path: &str) -> Result<String, FetchError> {

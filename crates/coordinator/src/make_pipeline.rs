@@ -12,7 +12,9 @@ use harrier_pipeline::predefined::{
 };
 use harrier_pipeline::project_variables::ProjectVariable;
 use harrier_pipeline::wanted::wanted;
-use harrier_pipeline::{Compiled, Context, Filtered, RunKind, Severity, SourceFile, compile, render};
+use harrier_pipeline::{
+    Compiled, Context, Filtered, GivenInput, RunKind, Severity, SourceFile, compile, render,
+};
 use std::path::PathBuf;
 
 /// `CI_SERVER_VERSION`: the GitLab whose language this is; scripts compare it.
@@ -35,6 +37,8 @@ pub struct Start {
     pub user: Option<UserView>,
     /// Variables of the run.
     pub variables: Vec<Variable>,
+    /// Values for the inputs of the configuration.
+    pub inputs: Vec<GivenInput>,
     /// Of a downstream pipeline: who makes it.
     pub from: Option<MadeBy>,
     /// Of a downstream pipeline: what its variables say of that.
@@ -113,6 +117,9 @@ pub enum MakeError {
     /// The tables.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// A job needs what is not to be had; the text is for its log.
+    #[error("{0}")]
+    Missing(String),
     /// The compiler failed on this file; a fault of ours.
     #[error("the configuration could not be compiled; this is a fault of Harrier's, please report the file")]
     Compiler,
@@ -177,7 +184,7 @@ impl App {
             protected_ref: protected,
             pipeline: start.variables.clone(),
             changes: read.changes,
-            ..Context::default()
+            inputs: start.inputs,
         };
         let cancels_older = project.settings.auto_cancel && start.source == "push";
         self.compile_and_keep(
@@ -205,6 +212,7 @@ impl App {
             repository: Box::new(move |project| data.repository(project)),
             user,
             policy: self.settings.include_policy.clone(),
+            templates: self.settings.templates.clone(),
             cache: self.data.includes(),
             runtime: tokio::runtime::Handle::current(),
         }
@@ -285,7 +293,7 @@ impl App {
             name: "GitLab".into(),
             version: SERVER_VERSION.into(),
             revision: self.settings.revision.clone(),
-            registry: None,
+            registry: self.settings.registry.as_ref().map(|registry| registry.host.clone()),
         }
     }
 }

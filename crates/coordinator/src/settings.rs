@@ -1,8 +1,9 @@
 //! What the person who starts the server chose. Filled by the command line, read everywhere; it never changes while the server
 //! runs.
 
+use harrier_base::Secret;
 use harrier_database::Patience;
-use harrier_includes::AddressPolicy;
+use harrier_includes::{AddressPolicy, Templates};
 use std::time::Duration;
 
 /// Settings of a server.
@@ -34,6 +35,34 @@ pub struct Settings {
     pub narrate: bool,
     /// Registration tokens work (§2.1).
     pub registration_tokens: bool,
+    /// Where `include: template` finds its files.
+    pub templates: Option<Templates>,
+    /// The container registry that jobs are told of (§4.10).
+    pub registry: Option<Registry>,
+}
+
+/// A container registry that works apart from this server.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    /// `host[:port]`: `CI_REGISTRY`.
+    pub host: String,
+    /// With which every job logs in; without it jobs log in by themselves, or nobody needs to.
+    pub login: Option<RegistryLogin>,
+}
+
+/// A log-in that every job gets.
+#[derive(Clone)]
+pub struct RegistryLogin {
+    /// `CI_REGISTRY_USER`
+    pub user: String,
+    /// `CI_REGISTRY_PASSWORD`
+    pub password: Secret,
+}
+
+impl std::fmt::Debug for RegistryLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RegistryLogin").field("user", &self.user).finish_non_exhaustive()
+    }
 }
 
 impl Settings {
@@ -53,6 +82,8 @@ impl Settings {
             behind_proxy: false,
             narrate: false,
             registration_tokens: true,
+            templates: None,
+            registry: None,
         }
     }
 }

@@ -187,6 +187,12 @@ impl Store {
         .await
     }
 
+    /// The variables of a job's dotenv report, for a job of another pipeline.
+    pub async fn dotenv(&self, job: i64) -> Result<Vec<(String, String)>> {
+        let sealer = self.sealer();
+        self.read(move |tx| crate::claim::dotenv_of(tx, job, &sealer)).await
+    }
+
     /// What a job's junit report says.
     pub async fn set_test_report(&self, job: i64, report: TestReport) -> Result<()> {
         self.write(move |tx| {

@@ -10,6 +10,7 @@ use crate::tx::{Tx, params, scalar};
 use crate::views::{JobView, PipelineView};
 use harrier_base::Variable;
 use harrier_pipeline::{Event, JobId, Pipeline, Status};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A bridge that is to make its pipeline.
@@ -31,12 +32,14 @@ pub struct BridgeView {
 }
 
 impl Store {
-    /// Bridges whose turn it is and that have made no pipeline yet.
+    /// Bridges whose turn it is and that have made no pipeline yet, and those whose mirrored pipeline was removed.
     pub async fn bridges(&self) -> Result<Vec<i64>> {
         self.read(|tx| {
             let rows = tx.query(
-                "SELECT id FROM jobs WHERE status = 'pending' AND bridge = 1 AND retried = 0 AND NOT EXISTS (SELECT 1 FROM \
-                 pipelines WHERE pipelines.parent_job_id = jobs.id) ORDER BY id",
+                "SELECT id FROM jobs WHERE bridge = 1 AND retried = 0 AND ((mirrors IS NULL AND status = 'pending' AND \
+                 NOT EXISTS (SELECT 1 FROM pipelines WHERE pipelines.parent_job_id = jobs.id)) OR (mirrors IS NOT NULL AND \
+                 finished_at IS NULL AND NOT EXISTS (SELECT 1 FROM pipelines WHERE pipelines.id = jobs.mirrors))) ORDER BY \
+                 id",
                 &[],
             )?;
             rows.into_iter().map(|mut row| row.take()).collect()
@@ -47,6 +50,35 @@ impl Store {
     /// The pipeline that a bridge has made; `None`: it has made none.
     pub async fn downstream(&self, bridge: i64) -> Result<Option<i64>> {
         self.read(move |tx| downstream_of(tx, bridge)).await
+    }
+
+    /// A bridge has the status of another project's pipeline from now on. `false`: that one has the status of the bridge's,
+    /// directly or by others.
+    pub async fn follow_pipeline(&self, bridge: i64, pipeline: i64, now: i64) -> Result<bool> {
+        let configs = self.configs();
+        self.write(move |tx| {
+            let found = job(tx, bridge)?;
+            let (mut seen, mut next) = (HashSet::new(), vec![pipeline]);
+            while let Some(at) = next.pop() {
+                if at == found.pipeline {
+                    return Ok(false);
+                }
+                if seen.insert(at) {
+                    let rows = tx.query(
+                        "SELECT mirrors FROM jobs WHERE pipeline_id = $1 AND mirrors IS NOT NULL AND retried = 0",
+                        params![at],
+                    )?;
+                    for mut row in rows {
+                        next.push(row.take()?);
+                    }
+                }
+            }
+            let status = self::pipeline(tx, pipeline)?.status;
+            tx.execute("UPDATE jobs SET mirrors = $1 WHERE id = $2", params![pipeline, bridge])?;
+            tell_bridge(tx, &configs, bridge, status, now)?;
+            Ok(true)
+        })
+        .await
     }
 
     /// What a bridge makes its pipeline of.
@@ -104,6 +136,13 @@ fn below(tx: &mut dyn Tx, pipeline: i64, depth: usize) -> Result<usize> {
 /// The pipeline that a bridge has made.
 pub(crate) fn downstream_of(tx: &mut dyn Tx, bridge: i64) -> Result<Option<i64>> {
     scalar(tx, "SELECT id FROM pipelines WHERE parent_job_id = $1 ORDER BY id DESC LIMIT 1", params![bridge])
+}
+
+/// Bridges of other pipelines that have the status of this one.
+pub(crate) fn mirrors_of(tx: &mut dyn Tx, pipeline: i64) -> Result<Vec<i64>> {
+    let rows =
+        tx.query("SELECT id FROM jobs WHERE mirrors = $1 AND retried = 0 ORDER BY id", params![pipeline])?;
+    rows.into_iter().map(|mut row| row.take()).collect()
 }
 
 /// The pipeline of a bridge has a status. One that has been run again has another pipeline now.

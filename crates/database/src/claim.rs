@@ -278,14 +278,23 @@ pub(crate) fn dotenv(
 ) -> Result<Vec<(String, String)>> {
     let mut out = Vec::new();
     for source in sources {
-        let rows = tx.query(
-            "SELECT key, value FROM job_variables WHERE job_id = $1 ORDER BY position",
-            params![source.source.job],
-        )?;
-        for mut row in rows {
-            let key = row.take()?;
-            out.push((key, sealer.open_text(&row.take::<Vec<u8>>()?)?));
-        }
+        out.extend(dotenv_of(tx, source.source.job, sealer)?);
     }
     Ok(out)
+}
+
+/// The variables of one job's dotenv report, in order.
+pub(crate) fn dotenv_of(
+    tx: &mut dyn Tx,
+    job: i64,
+    sealer: &crate::seal::Sealer,
+) -> Result<Vec<(String, String)>> {
+    let rows =
+        tx.query("SELECT key, value FROM job_variables WHERE job_id = $1 ORDER BY position", params![job])?;
+    rows.into_iter()
+        .map(|mut row| {
+            let key = row.take()?;
+            Ok((key, sealer.open_text(&row.take::<Vec<u8>>()?)?))
+        })
+        .collect()
 }

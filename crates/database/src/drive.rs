@@ -2,7 +2,7 @@
 //! one transaction. Called by all operations that change a job. It decides nothing that the scheduler decides; what it adds is
 //! what reaches over pipelines: resource groups, and that a job nobody has can be cancelled at once.
 
-use crate::bridges::{downstream_of, tell_bridge};
+use crate::bridges::{downstream_of, mirrors_of, tell_bridge};
 use crate::change::Change;
 use crate::error::{DatabaseError, Result};
 use crate::matching::Wants;
@@ -313,12 +313,16 @@ impl<'a> Drive<'a> {
         let kept: Vec<Kept> = self.jobs.iter().map(|job| job.kept).collect();
         let scheduler = Scheduler::restore(&self.config, &kept);
         write_status(self.tx, self.project, self.pipeline, self.before, &scheduler, self.now)?;
-        match self.bridge {
-            Some(bridge) if self.before != scheduler.pipeline_status() => {
-                tell_bridge(self.tx, &self.configs, bridge, scheduler.pipeline_status(), self.now)
-            }
-            Some(_) | None => Ok(()),
+        let status = scheduler.pipeline_status();
+        if self.before == status {
+            return Ok(());
         }
+        let mut follow = mirrors_of(self.tx, self.pipeline)?;
+        follow.extend(self.bridge);
+        for bridge in follow {
+            tell_bridge(self.tx, &self.configs, bridge, status, self.now)?;
+        }
+        Ok(())
     }
 }
 

@@ -332,6 +332,21 @@ impl Store {
         .await
     }
 
+    /// The newest pipeline of a branch that no other pipeline has made.
+    pub async fn latest_pipeline(&self, project: i64, branch: &str) -> Result<Option<i64>> {
+        let branch = branch.to_owned();
+        self.read(move |tx| {
+            let newest: Option<Option<i64>> = scalar(
+                tx,
+                "SELECT MAX(id) FROM pipelines WHERE project_id = $1 AND git_ref = $2 AND tag = 0 AND source <> \
+                 'parent_pipeline'",
+                params![project, branch],
+            )?;
+            Ok(newest.flatten())
+        })
+        .await
+    }
+
     /// Removes a pipeline with its jobs; gives the ids of the jobs, whose files are to be removed.
     pub async fn delete_pipeline(&self, id: i64) -> Result<Vec<i64>> {
         self.write(move |tx| {

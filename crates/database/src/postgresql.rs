@@ -3,10 +3,11 @@
 
 use crate::change::Change;
 use crate::error::{DatabaseError, Result};
+use crate::postgresql_tls::{self, Address, Connector};
 use crate::tx::{Param, Row, Tx};
 use crate::worker::Connection;
 use postgres::types::{IsNull, ToSql, Type, private::BytesMut};
-use postgres::{Client, NoTls, Statement};
+use postgres::{Client, Statement};
 use std::collections::HashMap;
 
 /// Number of the advisory lock of writers; any that nobody else takes.
@@ -14,7 +15,10 @@ const WRITERS: &str = "SELECT pg_advisory_xact_lock(7229341)";
 
 /// One connection, opened again when it was lost.
 pub(crate) struct Postgres {
-    address: String,
+    address: Address,
+    connector: Connector,
+    /// Without its password.
+    shown: String,
     client: Option<Client>,
     statements: HashMap<String, Statement>,
 }
@@ -22,15 +26,20 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// Connects to `postgres://user:password@host/database?options`.
     pub fn open(address: &str) -> Result<Self> {
-        let mut this = Self { address: address.to_owned(), client: None, statements: HashMap::new() };
+        let shown = shown(address);
+        let (address, connector) = postgresql_tls::parse(address, &shown)?;
+        let mut this = Self { address, connector, shown, client: None, statements: HashMap::new() };
         this.connect()?;
         Ok(this)
     }
 
     fn connect(&mut self) -> Result<()> {
         self.statements.clear();
-        let client = Client::connect(&self.address, NoTls)
-            .map_err(|error| DatabaseError::Open { place: shown(&self.address), message: said(&error) })?;
+        let client = Client::connect(&self.address.plain, self.connector.clone()).map_err(|error| {
+            let said = said(&error);
+            let advice = postgresql_tls::advice(self.address.mode, &error, &said);
+            DatabaseError::Open { place: self.shown.clone(), message: format!("{said}{advice}") }
+        })?;
         self.client = Some(client);
         Ok(())
     }

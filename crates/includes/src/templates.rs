@@ -34,6 +34,11 @@ impl Templates {
         Err(format!("{text} is no directory and no address of a git repository"))
     }
 
+    /// The text of a template. Copies of a git repository are kept below `cache`.
+    pub fn read(&self, name: &str, cache: Option<PathBuf>, until: Instant) -> Result<String, FetchError> {
+        self.text(name, &CacheDir::new(cache), until)
+    }
+
     pub(crate) fn text(&self, name: &str, cache: &CacheDir, until: Instant) -> Result<String, FetchError> {
         let places = [name.to_owned(), format!("{IN_GITLAB}{name}")];
         match self {

@@ -1,10 +1,11 @@
 //! What a bridge makes (`ci-yaml.md` §23): the configuration, the context and the variables of a child pipeline, or what
 //! is asked of another project. Called by the hosts when the scheduler starts a bridge; they compile, keep and run what
-//! comes out, and tell the status of it with [`crate::Event::Downstream`].
+//! comes out, and tell the status of it with [`crate::Event::Downstream`]. Beside it what else a job has from outside of its
+//! pipeline: needs, id tokens.
 
 use crate::context::{Context, RunKind};
 use crate::expand::{Winners, expand_existing, expand_fully, value_of};
-use crate::pipeline::{Bridge, Elsewhere, Forward, Job, NeedElsewhere};
+use crate::pipeline::{Bridge, Elsewhere, Forward, IdToken, Job, NeedElsewhere};
 use crate::predefined::{PipelineFacts, UpstreamFacts, job_variables, pipeline_variables, user_variables};
 use crate::source::SourceFile;
 use harrier_base::Variable;
@@ -180,6 +181,20 @@ pub fn needs_elsewhere(job: &Job, facts: &BridgeFacts<'_>) -> Vec<NeedElsewhere>
             ..need.clone()
         })
         .collect()
+}
+
+/// The id tokens of a job, the texts of their audiences expanded.
+pub fn id_tokens(job: &Job, facts: &BridgeFacts<'_>) -> Vec<IdToken> {
+    if job.id_tokens.is_empty() {
+        return Vec::new();
+    }
+    let all = variables_of(job, facts);
+    let scope = Winners::new(&all);
+    let expand = |token: &IdToken| IdToken {
+        aud: token.aud.iter().map(|aud| expand_existing(&scope, aud)).collect(),
+        ..token.clone()
+    };
+    job.id_tokens.iter().map(expand).collect()
 }
 
 /// All variables of a job that nobody runs, lowest first.

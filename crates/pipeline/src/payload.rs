@@ -66,7 +66,7 @@ pub struct JobFacts<'a> {
     pub manual: &'a [Variable],
     /// Jobs whose artifacts it downloads.
     pub dependencies: Vec<Dependency>,
-    /// Registry logins.
+    /// Registry logins; the one of the server's registry is also `CI_REGISTRY_USER` and `CI_REGISTRY_PASSWORD`.
     pub credentials: Vec<Credentials>,
     /// For `cache:key:files`.
     pub tree: &'a dyn Tree,
@@ -230,9 +230,11 @@ fn variables(job: &Job, facts: &JobFacts<'_>) -> Vec<Variable> {
         Variable::internal("CI_JOB_TOKEN", facts.token.expose()).masked(),
         Variable::public("CI_JOB_STARTED_AT", &facts.started_at),
     ];
-    if facts.pipeline.server.registry.is_some() {
-        out.push(Variable::public("CI_REGISTRY_USER", "gitlab-ci-token"));
-        out.push(Variable::internal("CI_REGISTRY_PASSWORD", facts.token.expose()).masked());
+    if let Some(registry) = &facts.pipeline.server.registry
+        && let Some(login) = facts.credentials.iter().find(|login| login.url == *registry)
+    {
+        out.push(Variable::public("CI_REGISTRY_USER", &login.username));
+        out.push(Variable::internal("CI_REGISTRY_PASSWORD", login.password.expose()).masked());
     }
     out.push(Variable::internal("CI_REPOSITORY_URL", facts.git.repo_url.expose()));
     out.extend(facts.id_tokens.iter().cloned());

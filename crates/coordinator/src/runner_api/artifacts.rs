@@ -170,7 +170,7 @@ async fn read_report(app: &App, job: &JobView, kind: &str, file: &Stored) -> Ans
     Ok(())
 }
 
-/// The download, by a job that runs in the same project.
+/// The download, by a job that runs in the same project, or that needs that job by `needs:project`.
 pub async fn download(
     State(app): State<Arc<App>>,
     Path(id): Path<i64>,
@@ -187,7 +187,7 @@ pub async fn download(
         Some(_) | None => return Err(Refusal::unauthorized()),
     };
     let wanted = app.store.job(id).await?;
-    if wanted.project != reader.project {
+    if wanted.project != reader.project && !app.needs_of_elsewhere(&reader, &wanted).await? {
         return Err(Refusal::not_found("job"));
     }
     let found = app.store.artifact(id, "archive").await?.ok_or_else(|| Refusal::not_found("artifacts"))?;

@@ -4,6 +4,7 @@
 use super::{identity, parse};
 use crate::answer::{Answer, Refusal};
 use crate::app::App;
+use crate::make_pipeline::MakeError;
 use crate::notifier::Wait;
 use axum::Json;
 use axum::body::Bytes;
@@ -52,8 +53,21 @@ pub async fn request(State(app): State<Arc<App>>, body: Bytes) -> Answer {
             match app.payload(claim).await {
                 Ok(payload) => return Ok(job(&payload)),
                 Err(error) => {
-                    tracing::error!(job = id, error = %error, "a job cannot be handed out; it fails");
-                    let reason = "scheduler_failure".to_owned();
+                    let reason = match &error {
+                        MakeError::Missing(why) => {
+                            // It has no log yet, and none will come.
+                            let said = format!("\x1b[31;1mThe job did not start: {why}\x1b[0m\n");
+                            if let Err(error) = app.append_trace(id, 0, said.into()).await {
+                                tracing::warn!(job = id, error = %error, "a log cannot be written");
+                            }
+                            "missing_dependency_failure"
+                        }
+                        _ => {
+                            tracing::error!(job = id, error = %error, "a job cannot be handed out; it fails");
+                            "scheduler_failure"
+                        }
+                    }
+                    .to_owned();
                     let outcome = Outcome::Failed { exit_code: None, reason };
                     app.store.finish(id, outcome, Default::default(), app.now()).await?;
                     offer = app.store.runner(runner.id).await?.offer;

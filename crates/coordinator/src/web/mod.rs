@@ -16,6 +16,7 @@ mod visit;
 pub(crate) use pipelines::OFFLINE;
 
 use crate::app::App;
+use crate::id_tokens;
 use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -27,6 +28,8 @@ use std::sync::Arc;
 pub fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/-/assets/{name}", get(asset))
+        .route("/.well-known/openid-configuration", get(id_tokens::configuration))
+        .route("/oauth/discovery/keys", get(id_tokens::keys))
         .fallback(|State(app): State<Arc<App>>, request: Request| table::serve(app, request))
 }
 

@@ -69,20 +69,24 @@ impl Server {
         let repo = Repo::new();
         let files: Vec<RepoFile> = files.iter().map(|(name, text)| RepoFile::new(name, text)).collect();
         let sha = repo.commit("main", &files, "A commit\n\nWith a body\n");
+        let ready = tempfile::tempdir().unwrap();
+        let ready = ready.path().join("ready.git");
+        let done = std::process::Command::new("git")
+            .args(["clone", "--quiet", "--bare"])
+            .arg(repo.git_dir())
+            .arg(&ready)
+            .status()
+            .unwrap();
+        assert!(done.success());
         let new = NewProject {
             path: path.into(),
             settings: ProjectSettings { build_timeout: 600, ..ProjectSettings::default() },
             ..NewProject::default()
         };
         let project = self.app.store.create_project(new, self.app.now()).await.unwrap();
-        let bare = self.app.data.repository(project.id);
-        let done = std::process::Command::new("git")
-            .args(["clone", "--quiet", "--bare"])
-            .arg(repo.git_dir())
-            .arg(&bare)
-            .status()
-            .unwrap();
-        assert!(done.success());
+        // Known before it is there: the server looks once for refs that moved while none ran, maybe just now.
+        self.app.store.set_known_ref(project.id, "refs/heads/main", Some(&sha)).await.unwrap();
+        std::fs::rename(&ready, self.app.data.repository(project.id)).unwrap();
         (project, sha)
     }
 

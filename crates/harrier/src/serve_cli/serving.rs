@@ -2,8 +2,10 @@
 
 use super::{Place, ServeError, finish, first_start, runtime};
 use crate::log_format;
-use harrier_coordinator::{App, Network, Settings, serve_on};
+use harrier_base::Secret;
+use harrier_coordinator::{App, Network, Registry, RegistryLogin, Settings, Templates, serve_on};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -63,6 +65,15 @@ pub struct Address {
     /// Let includes and mirrors reach these addresses of the server's own network too (10.1.0.0/16, ::1)
     #[arg(long, env = "HARRIER_ALLOW_NETWORK", value_name = "NETWORK", value_delimiter = ',')]
     pub allow_network: Vec<Network>,
+    /// Where `include: template` finds its files: a directory, or a git address such as GitLab's own repository
+    #[arg(long, env = "HARRIER_TEMPLATE_DIR", value_name = "DIR|URL")]
+    pub template_dir: Option<String>,
+    /// Container registry that jobs are told of (CI_REGISTRY): host[:port]
+    #[arg(long, env = "HARRIER_REGISTRY", value_name = "HOST")]
+    pub registry: Option<String>,
+    /// File with user:password, the registry log-in that every job of every project gets (CI_REGISTRY_USER, CI_REGISTRY_PASSWORD)
+    #[arg(long, env = "HARRIER_REGISTRY_LOGIN", value_name = "FILE", requires = "registry")]
+    pub registry_login: Option<PathBuf>,
 }
 
 impl Address {
@@ -76,11 +87,47 @@ impl Address {
         }
         let revision = option_env!("HARRIER_REVISION").unwrap_or("unknown").to_owned();
         let behind_proxy = self.external_url.is_some();
-        let mut settings = Settings { revision, behind_proxy, ..Settings::new(url) };
+        let mut settings = Settings {
+            revision,
+            behind_proxy,
+            templates: self.templates()?,
+            registry: self.registry()?,
+            ..Settings::new(url)
+        };
         for network in &self.allow_network {
             settings.include_policy = settings.include_policy.allowing(*network);
         }
         Ok(settings)
+    }
+
+    fn templates(&self) -> Result<Option<Templates>, ServeError> {
+        let Some(given) = &self.template_dir else { return Ok(None) };
+        let from =
+            std::env::current_dir().map_err(|source| ServeError::Io { path: PathBuf::from("."), source })?;
+        let parsed = Templates::parse(given, &from);
+        parsed.map(Some).map_err(|why| ServeError::Words(format!("--template-dir: {why}")))
+    }
+
+    fn registry(&self) -> Result<Option<Registry>, ServeError> {
+        let Some(host) = &self.registry else { return Ok(None) };
+        if host.contains("://") || host.contains('/') || host.is_empty() {
+            return Err(ServeError::Words(format!(
+                "--registry {host}: it needs to be a host, or host:port, as in the names of images"
+            )));
+        }
+        let login = match &self.registry_login {
+            None => None,
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|source| ServeError::Io { path: path.clone(), source })?;
+                let (user, password) =
+                    text.trim_end_matches(['\r', '\n']).split_once(':').ok_or_else(|| {
+                        ServeError::Words(format!("{}: it needs to hold user:password", path.display()))
+                    })?;
+                Some(RegistryLogin { user: user.to_owned(), password: Secret::new(password) })
+            }
+        };
+        Ok(Some(Registry { host: host.clone(), login }))
     }
 
     /// The socket, before anything else is made.
