@@ -333,14 +333,17 @@ pub async fn log_in(app: &App, name: &str, password: Secret, peer: Option<Socket
     let now = app.now();
     let mut names = vec![format!("user {}", name.to_lowercase())];
     names.extend(peer.map(|peer| format!("address {}", peer.ip())));
-    let wait = app.attempts.wait(&names, now);
-    if wait > 0 {
-        return Err(too_many("too many wrong passwords", wait));
-    }
     let (user, hash) = match app.store.user_named(name).await? {
         Some((user, hash)) => (Some(user), hash),
         None => (None, None),
     };
+    if let Some(at) = user.as_ref().and_then(|user| user.unlocked_at) {
+        app.attempts.forgive(&names[0], at);
+    }
+    let wait = app.attempts.wait(&names, now);
+    if wait > 0 {
+        return Err(too_many("too many wrong passwords", wait));
+    }
     match (password::verify(password, hash).await, user) {
         (true, Some(user)) if !user.blocked => {
             app.attempts.passed(&names[0]);

@@ -8,6 +8,7 @@ mod answer;
 mod app;
 pub mod auth;
 pub mod bridges;
+mod browse;
 mod ci_variable;
 mod coverage;
 pub mod cron;

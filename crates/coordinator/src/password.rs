@@ -105,6 +105,14 @@ impl Attempts {
         }
     }
 
+    /// An administrator let the user in again: what was before `at` does not count.
+    pub fn forgive(&self, name: &str, at: i64) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(times) = failed.get_mut(name) {
+            times.retain(|tried| *tried > at);
+        }
+    }
+
     /// The right password was given: the user may err again.
     pub fn passed(&self, name: &str) {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
@@ -141,6 +149,12 @@ mod tests {
         }
         assert_eq!(attempts.wait(&names[..1], 10), Attempts::WINDOW - 10);
         assert_eq!(attempts.wait(&names, Attempts::WINDOW), 0);
+        attempts.forgive("root", 8);
+        assert_eq!(attempts.wait(&names[..1], 10), 0);
+        for at in 0..9 {
+            attempts.failed(&names[..1], at);
+        }
+        assert!(attempts.wait(&names[..1], 10) > 0);
         attempts.passed("root");
         assert_eq!(attempts.wait(&names[..1], 10), 0);
         assert!(attempts.wait(&names, 10) > 0, "the address still waits");

@@ -1,6 +1,6 @@
 //! Reads a project's bare repository through git: commits, files, changes. Called when a pipeline is made and when a payload needs
 //! the tree. Each call is a process or two, so callers ask for much at once; they run on threads that may wait. It never writes
-//! but for the refs of pipelines.
+//! but for the refs of pipelines; what the API reads and writes besides is in `browse.rs`.
 
 use harrier_base::GIT_REPOSITORY_VARIABLES;
 use harrier_pipeline::payload::Tree;
@@ -96,7 +96,7 @@ impl Repository {
         &self.dir
     }
 
-    fn ask(&self, what: &'static str, args: &[&str], input: &[u8]) -> Result<Vec<u8>, GitError> {
+    pub(crate) fn ask(&self, what: &'static str, args: &[&str], input: &[u8]) -> Result<Vec<u8>, GitError> {
         let mut command = git();
         command.arg("--git-dir").arg(&self.dir).arg(what).args(args);
         output(command, what, input)
@@ -199,26 +199,14 @@ impl Repository {
         self.ask("symbolic-ref", &["HEAD", &format!("refs/heads/{branch}")], b"").map(|_| ())
     }
 
-    /// Commits that a name reaches, newest first, `count` of them after `skip`, and how many there are; those that change a path
-    /// only, when one is given. `None`: there is no such commit.
-    pub fn log(
-        &self,
-        name: &str,
-        path: Option<&str>,
-        skip: usize,
-        count: usize,
-    ) -> Result<Option<(Vec<Commit>, usize)>, GitError> {
-        let Some((tip, _)) = self.commit_with_files(name, &[])? else { return Ok(None) };
-        // A hash is no option, and what follows `--` is none either.
-        let mut args = vec![tip.sha.as_str(), "--"];
-        args.extend(path);
-        let bytes = self.ask("rev-list", &args, b"")?;
-        let all = String::from_utf8_lossy(&bytes);
-        let total = all.lines().count();
-        let names: Vec<String> =
-            all.lines().skip(skip).take(count).map(|sha| format!("{sha}^{{commit}}")).collect();
-        let commits = if names.is_empty() { Vec::new() } else { self.objects(&names)? };
-        Ok(Some((commits.into_iter().flatten().map(|o| parse_commit(o.id, &o.bytes)).collect(), total)))
+    /// Commits of these hashes, in their order.
+    pub(crate) fn commits(&self, names: &[String]) -> Result<Vec<Commit>, GitError> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names: Vec<String> = names.iter().map(|sha| format!("{sha}^{{commit}}")).collect();
+        let found = self.objects(&names)?.into_iter().flatten();
+        Ok(found.map(|object| parse_commit(object.id, &object.bytes)).collect())
     }
 
     /// Paths that differ between two commits.
@@ -287,13 +275,15 @@ pub(crate) fn git_version() -> Option<String> {
 }
 
 /// git with nothing of this process's own repository, user or system.
-fn git() -> Command {
+pub(crate) fn git() -> Command {
     let mut command = Command::new("git");
     for name in GIT_REPOSITORY_VARIABLES {
         command.env_remove(name);
     }
     command
         .env("GIT_OPTIONAL_LOCKS", "0")
+        // A path that came with a request is a path and no pattern.
+        .env("GIT_LITERAL_PATHSPECS", "1")
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -302,7 +292,7 @@ fn git() -> Command {
     command
 }
 
-fn output(mut command: Command, what: &'static str, input: &[u8]) -> Result<Vec<u8>, GitError> {
+pub(crate) fn output(mut command: Command, what: &'static str, input: &[u8]) -> Result<Vec<u8>, GitError> {
     command.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|source| GitError::Start { source })?;

@@ -26,9 +26,7 @@ pub struct StartRequest {
 /// Makes the pipeline; says in GitLab's words why there is none.
 pub async fn start(app: &App, project: &ProjectView, request: StartRequest) -> Answer<PipelineView> {
     let (git_ref, tag, sha) = find(app, project, &request.git_ref).await?;
-    let protected = project.protects(&git_ref, tag);
-    let least = if protected { AccessLevel::Maintainer } else { AccessLevel::Developer };
-    if request.level < Some(least) {
+    if !request.level.is_some_and(|level| project.may_run(&git_ref, tag, level)) {
         return Err(base("You do not have sufficient permission to run a pipeline on this ref"));
     }
     let begun = Start {
@@ -45,6 +43,13 @@ pub async fn start(app: &App, project: &ProjectView, request: StartRequest) -> A
         Made::Pipeline(made) => Ok(*made),
         Made::None(why) => Err(base(&why.message())),
     }
+}
+
+/// Whether a member of a level may stop and repeat a pipeline. What ran with protected variables stays for maintainers when its ref
+/// is protected no more.
+pub(crate) fn may_run(project: &ProjectView, of: &PipelineView, level: AccessLevel) -> bool {
+    let now = project.may_run(&of.git_ref, of.tag, level);
+    now && (level >= AccessLevel::Maintainer || !of.protected || project.protects(&of.git_ref, of.tag))
 }
 
 /// The ref as it is called, whether it is a tag, and its commit.

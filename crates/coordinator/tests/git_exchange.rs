@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use harrier_coordinator::git_http::{Push, Service, advertise, receive_pack, upload_pack};
+use harrier_coordinator::git_http::{Allowed, Push, Service, advertise, receive_pack, upload_pack};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -42,7 +42,7 @@ async fn fetch(State(host): State<Host>, headers: HeaderMap, body: Body) -> impl
 async fn push(State(host): State<Host>, body: Body) -> impl IntoResponse {
     let allow = |push: &Push| match push.changes.iter().any(|change| change.name == "refs/heads/locked") {
         true => Err("you may not push to locked".to_owned()),
-        false => Ok(()),
+        false => Ok(Allowed::OnlyForward),
     };
     let pushes = Arc::clone(&host.pushes);
     let after = move |push: Push| async move {

@@ -121,11 +121,13 @@ async fn every_route_asks_for_its_role_and_scope() {
         let path = format!("/{}", parts.collect::<Vec<_>>().join("/"));
         // What ends the token or the project would end the others' turn.
         let ends =
-            route.path.ends_with("/self") || route.path == "projects/{id}" && route.method == Method::DELETE;
+            route.path.contains("/self") || route.path == "projects/{id}" && route.method == Method::DELETE;
         for (name, level, secret, admin) in &roles {
             let may = match route.need {
                 Need::Anyone => true,
-                Need::User => secret.is_some(),
+                Need::Known | Need::User => secret.is_some(),
+                // The project is private.
+                Need::Code => *level >= Some(AccessLevel::Reporter),
                 Need::Admin => *admin,
                 Need::Job => false,
                 Need::Level(least) => level.is_some_and(|level| level >= least),
@@ -140,7 +142,7 @@ async fn every_route_asks_for_its_role_and_scope() {
             asked += 1;
             match (may, secret) {
                 (false, None) => assert_eq!(status, 401, "{what}"),
-                (false, Some(_)) if level.is_none() && matches!(route.need, Need::Level(_)) => {
+                (false, Some(_)) if level.is_none() && matches!(route.need, Need::Level(_) | Need::Code) => {
                     assert_eq!(
                         status, 404,
                         "{what}: who may not see a project must not learn that it is there"
@@ -150,7 +152,7 @@ async fn every_route_asks_for_its_role_and_scope() {
                 (false, Some(_)) => assert!(matches!(status, 401 | 403), "{what}"),
                 (true, _) => assert!(status != 401 && status < 500 && status != 405, "{what}"),
             }
-            if may && matches!(route.need, Need::Level(_) | Need::Admin) {
+            if may && matches!(route.need, Need::Level(_) | Need::Code | Need::Admin) {
                 assert!(status != 403, "{what}");
                 assert!(!text.contains("Project Not Found"), "{what}");
             }
@@ -445,4 +447,418 @@ async fn a_script_goes_its_way() {
     ok(&delete, &at, json!({}), 202).await;
     ok(&get, &at, json!({}), 404).await;
     assert!(!server.app.data.repository(app.id).exists());
+}
+
+/// The text of an answer, and one of its headers.
+async fn text(server: &Server, path: &str, token: &Secret, name: &str) -> (u16, Vec<u8>, String) {
+    let answer = ask(server, Method::GET, path, Some(token), json!({})).await;
+    let (status, value) = (answer.status().as_u16(), header(&answer, name));
+    (status, answer.bytes().await.unwrap().to_vec(), value)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repositories_are_read_and_refs_made() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(home.path()).await;
+    let root = user(&server, "root", true).await;
+    let secret = token(&server, &root, &["api"]).await;
+    let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
+    let ok = async |method: &Method, path: &str, body: Value, status: u16| {
+        gives(&server, method.clone(), path, &secret, body, status).await
+    };
+    let files = [(".gitlab-ci.yml", CONFIG), ("dir/a b.txt", "text\n"), ("dir/deep/c.txt", "c")];
+    let (app, sha) = server.project("root/app", &files).await;
+    let at = format!("/projects/{}/repository", app.id);
+
+    // Directories and files.
+    let tree = ok(&get, &format!("{at}/tree"), json!({}), 200).await;
+    let names: Vec<&str> = tree.as_array().unwrap().iter().map(|one| one["path"].as_str().unwrap()).collect();
+    assert_eq!(names, [".gitlab-ci.yml", "dir"]);
+    let tree = ok(&get, &format!("{at}/tree?path=dir&recursive=true&ref=main"), json!({}), 200).await;
+    let names: Vec<&str> = tree.as_array().unwrap().iter().map(|one| one["path"].as_str().unwrap()).collect();
+    assert_eq!(names, ["dir/a b.txt", "dir/deep", "dir/deep/c.txt"]);
+    assert_eq!((&tree[1]["type"], &tree[2]["name"]), (&json!("tree"), &json!("c.txt")));
+    for path in ["none", "dir/a%20b.txt", "..", "-x", ":(glob)*"] {
+        ok(&get, &format!("{at}/tree?path={path}"), json!({}), 404).await;
+    }
+    let file = ok(&get, &format!("{at}/files/dir%2Fa%20b.txt?ref=main"), json!({}), 200).await;
+    assert_eq!(
+        (&file["content"], &file["size"], &file["encoding"]),
+        (&json!("dGV4dAo="), &json!(5), &json!("base64"))
+    );
+    assert_eq!((&file["commit_id"], &file["last_commit_id"]), (&json!(sha), &json!(sha)));
+    let (status, bytes, blob) =
+        text(&server, &format!("{at}/files/dir%2Fa%20b.txt/raw"), &secret, "x-gitlab-blob-id").await;
+    assert_eq!((status, bytes.as_slice()), (200, &b"text\n"[..]));
+    assert_eq!(json!(blob), file["blob_id"]);
+    let (status, bytes, kind) =
+        text(&server, &format!("{at}/blobs/{blob}/raw"), &secret, "content-disposition").await;
+    assert!(status == 200 && bytes == b"text\n" && kind.starts_with("attachment"), "{kind}");
+    for path in
+        ["files/none?ref=main", "files/dir?ref=main", "files/dir%2Fa%20b.txt?ref=none", "blobs/main/raw"]
+    {
+        ok(&get, &format!("{at}/{path}"), json!({}), 404).await;
+    }
+
+    // Archives.
+    let (status, bytes, name) =
+        text(&server, &format!("{at}/archive.zip"), &secret, "content-disposition").await;
+    assert!(status == 200 && bytes.starts_with(b"PK"), "{status}");
+    assert_eq!(name, format!("attachment; filename=\"app-main-{sha}.zip\""));
+    let (status, bytes, _) = text(&server, &format!("{at}/archive?sha=main&path=dir"), &secret, "x").await;
+    assert!(status == 200 && bytes.starts_with(b"\x1f\x8b"), "{status}");
+    for path in ["archive.rar", "archive.zip?sha=none", "archive.tar?path=none"] {
+        ok(&get, &format!("{at}/{path}"), json!({}), 404).await;
+    }
+
+    // Branches and tags: made, with a pipeline as if they had been pushed, and removed.
+    let made = ok(&post, &format!("{at}/branches"), json!({"branch": "feature/x", "ref": "main"}), 201).await;
+    assert_eq!(
+        (&made["name"], &made["protected"], &made["merged"]),
+        (&json!("feature/x"), &json!(false), &json!(true))
+    );
+    let of = ok(&get, &format!("/projects/{}/pipelines?ref=feature/x", app.id), json!({}), 200).await;
+    assert_eq!((&of[0]["source"], &of[0]["sha"]), (&json!("push"), &json!(sha)));
+    for (body, message) in [
+        (json!({"branch": "feature/x", "ref": "main"}), "Branch already exists"),
+        (json!({"branch": "bad..name", "ref": "main"}), "Branch name is invalid"),
+        (json!({"branch": "y", "ref": "none"}), "Invalid reference name"),
+    ] {
+        assert_eq!(ok(&post, &format!("{at}/branches"), body, 400).await["message"], message);
+    }
+    let found = ok(&get, &format!("{at}/branches?search=^feat"), json!({}), 200).await;
+    assert_eq!(found.as_array().unwrap().len(), 1);
+    ok(&delete, &format!("{at}/branches/main"), json!({}), 400).await;
+    ok(&delete, &format!("{at}/branches/feature%2Fx"), json!({}), 204).await;
+    ok(&delete, &format!("{at}/branches/feature%2Fx"), json!({}), 404).await;
+    let tag =
+        ok(&post, &format!("{at}/tags"), json!({"tag_name": "v1", "ref": "main", "message": "One"}), 201)
+            .await;
+    assert_eq!((&tag["message"], &tag["commit"]["id"]), (&json!("One"), &json!(sha)));
+    assert_ne!(tag["target"], json!(sha), "it is a tag of its own");
+    assert_eq!(ok(&get, &format!("{at}/tags/v1"), json!({}), 200).await["message"], "One");
+    ok(&post, &format!("{at}/tags"), json!({"tag_name": "v2", "ref": "main"}), 201).await;
+    ok(&post, &format!("{at}/tags"), json!({"tag_name": "v1", "ref": "main"}), 400).await;
+    ok(&post, &format!("{at}/tags"), json!({"tag_name": "-d", "ref": "main", "message": "x"}), 400).await;
+    ok(&delete, &format!("{at}/tags/v2"), json!({}), 204).await;
+
+    // Commits.
+    let one = ok(&get, &format!("{at}/commits/main"), json!({}), 200).await;
+    assert!(one["last_pipeline"]["id"].is_number() && one["status"].is_string(), "{one}");
+    let refs = ok(&get, &format!("{at}/commits/{sha}/refs"), json!({}), 200).await;
+    assert_eq!(refs, json!([{"type": "branch", "name": "main"}, {"type": "tag", "name": "v1"}]));
+    let diff = ok(&get, &format!("{at}/commits/main/diff"), json!({}), 200).await;
+    assert_eq!(diff.as_array().unwrap().len(), 3);
+    assert_eq!((&diff[1]["new_path"], &diff[1]["new_file"]), (&json!("dir/a b.txt"), &json!(true)));
+    assert_eq!(diff[1]["diff"], "@@ -0,0 +1 @@\n+text\n");
+    let same = ok(&get, &format!("{at}/compare?from=v1&to=main"), json!({}), 200).await;
+    assert_eq!((&same["compare_same_ref"], &same["commits"]), (&json!(true), &json!([])));
+    ok(&get, &format!("{at}/compare?from=v1&to=none"), json!({}), 404).await;
+    assert_eq!(
+        ok(&get, &format!("{at}/merge_base?refs[]=v1&refs[]=main"), json!({}), 200).await["id"],
+        json!(sha)
+    );
+    assert_eq!(ok(&get, &format!("{at}/commits?since=2999-01-01"), json!({}), 200).await, json!([]));
+
+    // What other systems say.
+    let said =
+        json!({"state": "failed", "name": "scan", "target_url": "https://example.com/1", "coverage": "12.5"});
+    let status = ok(&post, &format!("/projects/{}/statuses/{sha}", app.id), said, 201).await;
+    assert_eq!((&status["status"], &status["coverage"]), (&json!("failed"), &json!(12.5)));
+    ok(
+        &post,
+        &format!("/projects/{}/statuses/{sha}", app.id),
+        json!({"state": "success", "name": "scan"}),
+        201,
+    )
+    .await;
+    let all = ok(&get, &format!("{at}/commits/{sha}/statuses?name=scan"), json!({}), 200).await;
+    assert_eq!((all.as_array().unwrap().len(), &all[0]["status"]), (1, &json!("success")));
+    assert!(
+        ok(&get, &format!("{at}/commits/{sha}/statuses?name=build"), json!({}), 200).await[0]["id"]
+            .is_number()
+    );
+    for body in [
+        json!({}),
+        json!({"state": "odd"}),
+        json!({"state": "failed", "target_url": "javascript:x"}),
+        json!({"state": "failed", "coverage": "x"}),
+    ] {
+        ok(&post, &format!("/projects/{}/statuses/{sha}", app.id), body, 400).await;
+    }
+    ok(&post, &format!("/projects/{}/statuses/none", app.id), json!({"state": "failed"}), 404).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_for_refs_hold_wherever_they_are_asked_for() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(home.path()).await;
+    let root = user(&server, "root", true).await;
+    let dev = user(&server, "dev", false).await;
+    let secret = token(&server, &root, &["api"]).await;
+    let hers = token(&server, &dev, &["api"]).await;
+    let (app, _) = server.project("root/app", &[(".gitlab-ci.yml", CONFIG)]).await;
+    server.app.store.set_member(app.id, dev.id, Some(AccessLevel::Developer), 1).await.unwrap();
+    let at = format!("/projects/{}", app.id);
+    let (get, post, patch, delete) = (Method::GET, Method::POST, Method::PATCH, Method::DELETE);
+    let ok = async |method: &Method, path: &str, body: Value, status: u16| {
+        gives(&server, method.clone(), &format!("{at}/{path}"), &secret, body, status).await
+    };
+    let runs = async |status: u16| {
+        gives(&server, Method::POST, &format!("{at}/pipeline"), &hers, json!({"ref": "main"}), status).await
+    };
+    let work = home.path().join("work");
+    let git = |arguments: &[&str]| {
+        let done = std::process::Command::new("git")
+            .args(["-c", "user.name=T", "-c", "user.email=t@example.com"])
+            .args(arguments)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .output()
+            .unwrap();
+        (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let remote = server.url.replace("://", &format!("://dev:{}@", hers.expose())) + "/root/app.git";
+    let folder = work.to_str().unwrap();
+    assert!(git(&["clone", "-q", &remote, folder]).0);
+    let push = |arguments: &[&str]| {
+        // Two commits of one second would be the same.
+        let message = format!("next {}", arguments.join(" "));
+        assert!(git(&["-C", folder, "commit", "-q", "--allow-empty", "-m", &message]).0);
+        git(&[&["-C", folder, "push", "-q"], arguments].concat())
+    };
+
+    // The default branch has a rule that nobody made.
+    let all = ok(&get, "protected_branches", json!({}), 200).await;
+    assert_eq!(
+        (&all[0]["name"], &all[0]["push_access_levels"][0]["access_level"]),
+        (&json!("main"), &json!(40))
+    );
+    let (pushed, said) = push(&["origin", "main"]);
+    assert!(!pushed && said.contains("not allowed to push to the protected branch main"), "{said}");
+    runs(400).await;
+
+    // Developers may push, but nothing that was there goes.
+    let body = json!({"allowed_to_push": [{"access_level": 30}]});
+    ok(&patch, "protected_branches/main", body, 200).await;
+    runs(201).await;
+    let (pushed, said) = push(&["origin", "main"]);
+    assert!(pushed, "{said}");
+    assert!(git(&["-C", folder, "reset", "-q", "--hard", "HEAD~1"]).0);
+    let (pushed, said) = push(&["--force", "origin", "main"]);
+    assert!(!pushed && said.contains("non-fast-forward"), "{said}");
+    ok(&patch, "protected_branches/main", json!({"allow_force_push": true}), 200).await;
+    let (pushed, said) = push(&["--force", "origin", "main"]);
+    assert!(pushed, "{said}");
+    assert!(!git(&["-C", folder, "push", "-q", "origin", ":main"]).0, "nobody deletes it");
+
+    // Nobody pushes to releases; maintainers run their pipelines.
+    let rule = json!({"name": "release/*", "push_access_level": 0, "merge_access_level": 40});
+    ok(&post, "protected_branches", rule.clone(), 201).await;
+    ok(&post, "protected_branches", rule, 409).await;
+    ok(&post, "protected_branches", json!({"name": "x", "push_access_level": 60}), 400).await;
+    ok(&post, "repository/branches", json!({"branch": "release/1", "ref": "main"}), 403).await;
+    assert!(!push(&["origin", "HEAD:release/1"]).0);
+    let branch = ok(&get, "protected_branches/release%2F*", json!({}), 200).await;
+    assert_eq!(branch["push_access_levels"][0]["access_level_description"], "No one");
+
+    // Without its rule the default branch is a branch like others, and its next pipeline is not protected.
+    ok(&delete, "protected_branches/main", json!({}), 204).await;
+    ok(&delete, "protected_branches/main", json!({}), 404).await;
+    let made = runs(201).await;
+    assert!(!server.app.store.pipeline(made["id"].as_i64().unwrap()).await.unwrap().protected);
+    let shown = ok(&get, "repository/branches/main", json!({}), 200).await;
+    assert_eq!((&shown["protected"], &shown["developers_can_push"]), (&json!(false), &json!(true)));
+
+    // Tags.
+    ok(&post, "protected_tags", json!({"name": "v*"}), 201).await;
+    ok(&post, "protected_tags", json!({"name": "v*"}), 422).await;
+    assert!(!push(&["origin", "HEAD:refs/tags/v1"]).0);
+    assert!(push(&["origin", "HEAD:refs/tags/w1"]).0);
+    gives(
+        &server,
+        Method::POST,
+        &format!("{at}/repository/tags"),
+        &hers,
+        json!({"tag_name": "v1", "ref": "main"}),
+        403,
+    )
+    .await;
+    let tag = ok(&post, "repository/tags", json!({"tag_name": "v1", "ref": "main"}), 201).await;
+    assert_eq!(tag["protected"], true);
+    ok(&delete, "protected_tags/v*", json!({}), 204).await;
+    assert_eq!(ok(&get, "protected_tags", json!({}), 200).await, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_take_each_others_place() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(home.path()).await;
+    let root = user(&server, "root", true).await;
+    let secret = token(&server, &root, &["api"]).await;
+    let (app, _) = server.project("root/app", &[(".gitlab-ci.yml", CONFIG)]).await;
+    let at = format!("/projects/{}", app.id);
+    let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
+    let with = async |token: &Secret, method: &Method, path: &str, body: Value, status: u16| {
+        gives(&server, method.clone(), path, token, body, status).await
+    };
+    let new = |value: &Value| Secret::new(value["token"].as_str().unwrap());
+
+    // A project's token: its project and its level, and no further.
+    let body = json!({"name": "bot", "scopes": ["api"], "access_level": 30, "expires_at": "2999-01-01"});
+    let made = with(&secret, &post, &format!("{at}/access_tokens"), body, 201).await;
+    let bot = new(&made);
+    assert_eq!((&made["access_level"], &made["expires_at"]), (&json!(30), &json!("2999-01-01")));
+    let me = with(&bot, &get, "/user", json!({}), 200).await;
+    assert!(me["bot"] == true && me["username"].as_str().unwrap().starts_with("project_"), "{me}");
+    assert_eq!(with(&bot, &get, "/projects?membership=true", json!({}), 200).await[0]["id"], app.id);
+    with(&bot, &get, &format!("{at}/repository/tree"), json!({}), 200).await;
+    with(&bot, &get, &format!("{at}/variables"), json!({}), 403).await;
+    with(&bot, &post, "/projects", json!({"name": "x"}), 403).await;
+    let listed = with(&secret, &get, &format!("{at}/access_tokens"), json!({}), 200).await;
+    assert!(listed[0]["id"] == made["id"] && listed[0].get("token").is_none(), "{listed}");
+    let path = format!("{at}/access_tokens/{}/rotate", made["id"]);
+    let next = new(&with(&secret, &post, &path, json!({}), 200).await);
+    with(&bot, &get, "/user", json!({}), 401).await;
+    let own = with(&next, &get, "/personal_access_tokens/self", json!({}), 200).await;
+    assert_eq!((&own["name"], &own["access_level"]), (&json!("bot"), &json!(30)));
+    with(&secret, &Method::DELETE, &format!("{at}/access_tokens/{}", own["id"]), json!({}), 204).await;
+    with(&next, &get, &at, json!({}), 401).await;
+
+    // A maintainer makes none that may more than they do.
+    let ann = user(&server, "ann", false).await;
+    server.app.store.set_member(app.id, ann.id, Some(AccessLevel::Maintainer), 1).await.unwrap();
+    let hers = token(&server, &ann, &["api"]).await;
+    let body = json!({"name": "b", "scopes": ["api"], "access_level": 50});
+    with(&hers, &post, &format!("{at}/access_tokens"), body, 403).await;
+    for body in [
+        json!({"scopes": ["api"]}),
+        json!({"name": "b", "scopes": []}),
+        json!({"name": "b", "scopes": ["api"], "access_level": 35}),
+        json!({"name": "b", "scopes": ["api"], "expires_at": "2001-01-01"}),
+    ] {
+        with(&hers, &post, &format!("{at}/access_tokens"), body, 400).await;
+    }
+
+    // A person's token takes its own place.
+    let next =
+        with(&hers, &post, "/personal_access_tokens/self/rotate", json!({"expires_at": "2999-02-03"}), 200)
+            .await;
+    assert_eq!(next["expires_at"], "2999-02-03");
+    with(&hers, &get, "/user", json!({}), 401).await;
+    let hers = new(&next);
+    assert_eq!(with(&hers, &get, "/user", json!({}), 200).await["username"], "ann");
+    let other = token(&server, &root, &["api"]).await;
+    let roots = with(&other, &get, "/personal_access_tokens/self", json!({}), 200).await;
+    with(&hers, &post, &format!("/personal_access_tokens/{}/rotate", roots["id"]), json!({}), 404).await;
+    with(&secret, &post, &format!("/personal_access_tokens/{}/rotate", roots["id"]), json!({}), 200).await;
+    with(&other, &get, "/user", json!({}), 401).await;
+
+    // A trigger gets another description; a job's token starts a pipeline of its own project, and of no other.
+    let trigger = with(&secret, &post, &format!("{at}/triggers"), json!({"description": "a"}), 201).await;
+    let path = format!("{at}/triggers/{}", trigger["id"]);
+    assert_eq!(with(&secret, &put, &path, json!({"description": "b"}), 200).await["description"], "b");
+    let made = with(&secret, &post, &format!("{at}/pipeline"), json!({"ref": "main"}), 201).await;
+    let job = server.take(&server.runner(&[]).await).await;
+    let (other, _) = server.project("root/other", &[(".gitlab-ci.yml", CONFIG)]).await;
+    let start = async |project: i64| {
+        let body = json!({"token": job.token, "ref": "main", "variables": {"X": "1"}});
+        server.post(&format!("/projects/{project}/trigger/pipeline"), body).await
+    };
+    let started = start(app.id).await;
+    assert_eq!(started.status(), 201);
+    let started: Value = started.json().await.unwrap();
+    assert_eq!((&started["user"]["username"], &started["source"]), (&json!("root"), &json!("trigger")));
+    assert_eq!(start(other.id).await.status(), 404);
+    assert_eq!(server.put(&job, json!({"state": "success", "output": {}})).await.status(), 200);
+    assert_eq!(start(app.id).await.status(), 401, "the job has ended");
+
+    // A pipeline gets another name.
+    let path = format!("{at}/pipelines/{}/metadata", made["id"]);
+    assert_eq!(with(&secret, &put, &path, json!({"name": "Nightly"}), 200).await["name"], "Nightly");
+    let found = with(&secret, &get, &format!("{at}/pipelines?name=Nightly"), json!({}), 200).await;
+    assert_eq!(found.as_array().unwrap().len(), 1);
+    with(&secret, &put, &path, json!({}), 400).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_go_on_behind_a_cursor_and_groups_hold_projects() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(home.path()).await;
+    let root = user(&server, "root", true).await;
+    let secret = token(&server, &root, &["api"]).await;
+    let (get, post) = (Method::GET, Method::POST);
+    let ok = async |method: &Method, path: &str, body: Value, status: u16| {
+        gives(&server, method.clone(), path, &secret, body, status).await
+    };
+    let (app, _) = server.project("tools/ci/app", &[(".gitlab-ci.yml", CONFIG)]).await;
+    for path in ["tools/b", "root/c"] {
+        server.project(path, &[("x", "")]).await;
+    }
+    for _ in 0..3 {
+        ok(&post, &format!("/projects/{}/pipeline", app.id), json!({"ref": "main"}), 201).await;
+    }
+
+    // To the end by the links alone, each entry once.
+    for (path, id, count) in [
+        (format!("/projects/{}/jobs?pagination=keyset&per_page=2", app.id), "id", 6),
+        (format!("/projects/{}/jobs?pagination=keyset&per_page=2&order_by=id&sort=asc", app.id), "id", 6),
+        ("/projects?pagination=keyset&order_by=id&per_page=1".into(), "id", 3),
+    ] {
+        let mut next = Some(format!("{}/api/v4{path}", server.url));
+        let mut ids = Vec::new();
+        while let Some(url) = next {
+            let answer =
+                server.client.get(&url).header("PRIVATE-TOKEN", secret.expose()).send().await.unwrap();
+            assert_eq!(answer.status(), 200);
+            assert_eq!(header(&answer, "x-total"), "");
+            let link = header(&answer, "link");
+            next = link
+                .split_once("<")
+                .and_then(|(_, rest)| rest.split_once(">; rel=\"next\""))
+                .map(|(url, _)| url.to_owned());
+            let page: Value = answer.json().await.unwrap();
+            ids.extend(page.as_array().unwrap().iter().map(|one| one[id].as_i64().unwrap()));
+        }
+        assert_eq!(ids.len(), count, "{path}");
+        let ascending = path.contains("sort=asc");
+        assert!(ids.windows(2).all(|two| (two[0] < two[1]) == ascending && two[0] != two[1]), "{ids:?}");
+    }
+    ok(&get, "/projects?pagination=keyset&order_by=name", json!({}), 405).await;
+    let names = ok(&get, "/projects?order_by=path&sort=asc&simple=true", json!({}), 200).await;
+    assert_eq!(names[0]["path_with_namespace"], "root/c");
+    assert!(names[0].get("build_timeout").is_none());
+
+    // Groups are what stands before projects.
+    let groups = ok(&get, "/groups", json!({}), 200).await;
+    let paths: Vec<&str> =
+        groups.as_array().unwrap().iter().map(|one| one["full_path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["tools", "tools/ci"]);
+    assert_eq!(groups[1]["parent_id"], groups[0]["id"]);
+    let all = ok(&get, "/groups/tools/projects?include_subgroups=true", json!({}), 200).await;
+    assert_eq!(all.as_array().unwrap().len(), 2);
+    assert_eq!(ok(&get, "/groups/tools/projects", json!({}), 200).await[0]["path"], "b");
+    assert_eq!(ok(&get, "/groups/tools%2Fci", json!({}), 200).await["full_name"], "tools / ci");
+    assert_eq!(ok(&get, "/namespaces/root", json!({}), 200).await["kind"], "user");
+    let made = ok(&post, "/groups", json!({"name": "New", "path": "new"}), 201).await;
+    ok(&post, "/groups", json!({"name": "New", "path": "new"}), 400).await;
+    let body = json!({"name": "In it", "namespace_id": made["id"]});
+    assert_eq!(ok(&post, "/projects", body, 201).await["path_with_namespace"], "new/in-it");
+    let stranger = token(&server, &user(&server, "ann", false).await, &["api"]).await;
+    assert_eq!(gives(&server, Method::GET, "/groups", &stranger, json!({}), 200).await, json!([]));
+    gives(&server, Method::GET, "/groups/tools", &stranger, json!({}), 404).await;
+
+    // A schedule knows its pipelines.
+    let at = format!("/projects/{}/pipeline_schedules", app.id);
+    let body = json!({"description": "d", "ref": "main", "cron": "0 1 * * *"});
+    let schedule = ok(&post, &at, body, 201).await;
+    let path = format!("{at}/{}/pipelines", schedule["id"]);
+    assert_eq!(ok(&get, &path, json!({}), 200).await, json!([]));
+    ok(&post, &format!("{at}/{}/play", schedule["id"]), json!({}), 201).await;
+    let list = ok(&get, &path, json!({}), 200).await;
+    assert_eq!((list.as_array().unwrap().len(), &list[0]["source"]), (1, &json!("schedule")));
+
+    // Wrong passwords are forgiven.
+    ok(&post, &format!("/users/{}/unlock", root.id), json!({}), 201).await;
+    assert!(server.app.store.user(root.id).await.unwrap().unlocked_at.is_some());
 }

@@ -36,6 +36,8 @@ pub struct UserEdit {
     pub admin: Option<bool>,
     /// May not do anything.
     pub blocked: Option<bool>,
+    /// Wrong passwords before that are forgiven.
+    pub unlocked_at: Option<i64>,
     /// Language of the pages; empty: as the browser says.
     pub locale: Option<String>,
 }
@@ -59,6 +61,8 @@ pub struct UserView {
     pub locale: String,
     /// Made.
     pub created_at: i64,
+    /// Wrong passwords before that are forgiven.
+    pub unlocked_at: Option<i64>,
 }
 
 /// A token to be made.
@@ -122,7 +126,7 @@ pub struct SessionView {
     pub expires_at: i64,
 }
 
-const USER: &str = "id, username, name, email, admin, state, locale, created_at";
+const USER: &str = "id, username, name, email, admin, state, locale, created_at, unlocked_at";
 const TOKEN: &str = "id, kind, user_id, project_id, name, hint, scopes, access_level, created_at, expires_at, revoked_at, used_at";
 
 fn kind_word(kind: TokenKind) -> &'static str {
@@ -193,7 +197,7 @@ impl Store {
             let blocked = edit.blocked.unwrap_or(was.blocked);
             tx.execute(
                 "UPDATE users SET name = $1, email = $2, password = COALESCE($3, password), admin = $4, state = $5, locale = \
-                 $6 WHERE id = $7",
+                 $6, unlocked_at = COALESCE($7, unlocked_at) WHERE id = $8",
                 params![
                     edit.name.unwrap_or(was.name),
                     edit.email.unwrap_or(was.email),
@@ -201,6 +205,7 @@ impl Store {
                     edit.admin.unwrap_or(was.admin),
                     if blocked { "blocked" } else { "active" },
                     edit.locale.unwrap_or(was.locale),
+                    edit.unlocked_at,
                     id,
                 ],
             )?;
@@ -223,32 +228,7 @@ impl Store {
 
     /// Makes a token, which is shown this once.
     pub async fn create_token(&self, new: NewToken, now: i64) -> Result<(TokenView, Secret)> {
-        self.write(move |tx| {
-            let secret = new.kind.make()?;
-            let hint: String = secret.expose().chars().take(new.kind.prefix().len() + 4).collect();
-            let id: Option<i64> = scalar(
-                tx,
-                "INSERT INTO tokens (kind, user_id, project_id, name, hash, hint, scopes, access_level, created_at, \
-                 expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id",
-                params![
-                    kind_word(new.kind),
-                    new.user,
-                    new.project,
-                    &new.name,
-                    token_hash(secret.expose()),
-                    hint,
-                    to_json(&new.scopes)?,
-                    new.access_level,
-                    now,
-                    new.expires_at,
-                ],
-            )?;
-            let id = id.ok_or(DatabaseError::NotFound("new token"))?;
-            let mut row = one(tx, &format!("SELECT {TOKEN} FROM tokens WHERE id = $1"), params![id])?
-                .ok_or(DatabaseError::NotFound("token"))?;
-            Ok((read_token(&mut row)?, secret))
-        })
-        .await
+        self.write(move |tx| insert_token(tx, &new, now)).await
     }
 
     /// A token that is good now; its use is written down once a minute.
@@ -291,6 +271,48 @@ impl Store {
                 params![kind_word(kind), user, project],
             )?;
             rows.into_iter().map(|mut row| read_token(&mut row)).collect()
+        })
+        .await
+    }
+
+    /// Gives a token another name.
+    pub async fn rename_token(&self, id: i64, name: String) -> Result<TokenView> {
+        self.write(move |tx| {
+            tx.execute("UPDATE tokens SET name = $1 WHERE id = $2", params![name, id])?;
+            token(tx, id)
+        })
+        .await
+    }
+
+    /// A new token in the place of one, with its name, scopes and reach; the old one ends now.
+    pub async fn rotate_token(
+        &self,
+        id: i64,
+        expires_at: Option<i64>,
+        now: i64,
+    ) -> Result<(TokenView, Secret)> {
+        self.write(move |tx| {
+            let was = token(tx, id)?;
+            let kind = match was.kind.as_str() {
+                "personal" => TokenKind::Personal,
+                "project" => TokenKind::Project,
+                _ => return Err(DatabaseError::NotFound("token")),
+            };
+            let sql = "UPDATE tokens SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR \
+                       expires_at > $3)";
+            if tx.execute(sql, params![now, id, now])? == 0 {
+                return Err(DatabaseError::NotFound("token"));
+            }
+            let new = NewToken {
+                kind,
+                user: was.user,
+                project: was.project,
+                name: was.name,
+                scopes: was.scopes,
+                access_level: was.access_level,
+                expires_at,
+            };
+            insert_token(tx, &new, now)
         })
         .await
     }
@@ -373,6 +395,35 @@ impl Store {
     }
 }
 
+fn insert_token(tx: &mut dyn Tx, new: &NewToken, now: i64) -> Result<(TokenView, Secret)> {
+    let secret = new.kind.make()?;
+    let hint: String = secret.expose().chars().take(new.kind.prefix().len() + 4).collect();
+    let id: Option<i64> = scalar(
+        tx,
+        "INSERT INTO tokens (kind, user_id, project_id, name, hash, hint, scopes, access_level, created_at, expires_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id",
+        params![
+            kind_word(new.kind),
+            new.user,
+            new.project,
+            &new.name,
+            token_hash(secret.expose()),
+            hint,
+            to_json(&new.scopes)?,
+            new.access_level,
+            now,
+            new.expires_at,
+        ],
+    )?;
+    Ok((token(tx, id.ok_or(DatabaseError::NotFound("new token"))?)?, secret))
+}
+
+fn token(tx: &mut dyn Tx, id: i64) -> Result<TokenView> {
+    let mut row = one(tx, &format!("SELECT {TOKEN} FROM tokens WHERE id = $1"), params![id])?
+        .ok_or(DatabaseError::NotFound("token"))?;
+    read_token(&mut row)
+}
+
 fn user(tx: &mut dyn Tx, id: i64) -> Result<UserView> {
     let mut row = one(tx, &format!("SELECT {USER} FROM users WHERE id = $1"), params![id])?
         .ok_or(DatabaseError::NotFound("user"))?;
@@ -389,6 +440,7 @@ fn read_user(row: &mut Row) -> Result<UserView> {
         blocked: row.take::<String>()? != "active",
         locale: row.take()?,
         created_at: row.take()?,
+        unlocked_at: row.take()?,
     })
 }
 

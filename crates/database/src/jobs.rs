@@ -31,6 +31,12 @@ pub struct JobFilter {
     pub statuses: Vec<Status>,
     /// Without those that only start other pipelines.
     pub without_bridges: bool,
+    /// Of these commits' pipelines only.
+    pub sha: Option<String>,
+    /// Behind this one, in the order of the list.
+    pub behind: Option<i64>,
+    /// The oldest first.
+    pub oldest_first: bool,
 }
 
 impl Store {
@@ -57,13 +63,25 @@ impl Store {
             if filter.without_bridges {
                 sql.push_str(" AND bridge = 0");
             }
+            if let Some(sha) = filter.sha {
+                given.push(sha.into());
+                sql.push_str(&format!(
+                    " AND pipeline_id IN (SELECT id FROM pipelines WHERE sha = ${})",
+                    given.len()
+                ));
+            }
+            let (way, beyond) = if filter.oldest_first { ("ASC", '>') } else { ("DESC", '<') };
+            if let Some(behind) = filter.behind {
+                given.push(behind.into());
+                sql.push_str(&format!(" AND id {beyond} ${}", given.len()));
+            }
             let total = scalar(tx, &format!("SELECT COUNT(*) {sql}"), &given)?.unwrap_or(0);
             given.push(at.size.into());
             given.push(at.offset().into());
             let (limit, offset) = (given.len() - 1, given.len());
             let rows = tx.query(
                 &format!(
-                    "SELECT {} {sql} ORDER BY id DESC LIMIT ${limit} OFFSET ${offset}",
+                    "SELECT {} {sql} ORDER BY id {way} LIMIT ${limit} OFFSET ${offset}",
                     JobView::COLUMNS
                 ),
                 &given,

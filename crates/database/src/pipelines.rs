@@ -73,10 +73,46 @@ pub struct PipelineFilter {
     pub updated_before: Option<i64>,
     /// The newest of each branch (false) or tag (true) only.
     pub newest_of_refs: Option<bool>,
-    /// In the order of their last change rather than of their making.
-    pub by_update: bool,
+    /// Of this schedule only.
+    pub schedule: Option<i64>,
+    /// Made after that only.
+    pub created_after: Option<i64>,
+    /// Made before that only.
+    pub created_before: Option<i64>,
+    /// With (true) or without (false) faults in their configuration only.
+    pub yaml_errors: Option<bool>,
+    /// In which order.
+    pub order: PipelineOrder,
     /// The oldest first.
     pub oldest_first: bool,
+}
+
+/// In which order pipelines are listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PipelineOrder {
+    /// Of their making.
+    #[default]
+    Made,
+    /// Of their last change.
+    Changed,
+    /// By the word of their status.
+    Status,
+    /// By ref.
+    Ref,
+    /// By the id of who started them.
+    User,
+}
+
+impl PipelineOrder {
+    fn column(self) -> &'static str {
+        match self {
+            Self::Made => "id",
+            Self::Changed => "updated_at",
+            Self::Status => "status",
+            Self::Ref => "git_ref",
+            Self::User => "user_id",
+        }
+    }
 }
 
 impl Store {
@@ -220,6 +256,9 @@ impl Store {
                 ("user_id =", filter.user),
                 ("updated_at >", filter.updated_after),
                 ("updated_at <", filter.updated_before),
+                ("schedule_id =", filter.schedule),
+                ("created_at >", filter.created_after),
+                ("created_at <", filter.created_before),
             ];
             for (condition, wanted) in numbers {
                 if let Some(wanted) = wanted {
@@ -238,8 +277,16 @@ impl Store {
                     given.len()
                 ));
             }
+            match filter.yaml_errors {
+                Some(true) => sql.push_str(" AND config IS NULL"),
+                Some(false) => sql.push_str(" AND config IS NOT NULL"),
+                None => {}
+            }
             let way = if filter.oldest_first { "ASC" } else { "DESC" };
-            let order = if filter.by_update { format!("updated_at {way}, id {way}") } else { format!("id {way}") };
+            let order = match filter.order {
+                PipelineOrder::Made => format!("id {way}"),
+                other => format!("{} {way}, id {way}", other.column()),
+            };
             let total = scalar(tx, &format!("SELECT COUNT(*) {sql}"), &given)?.unwrap_or(0);
             given.push(at.size.into());
             given.push(at.offset().into());
@@ -343,6 +390,15 @@ impl Store {
                 params![project, branch],
             )?;
             Ok(newest.flatten())
+        })
+        .await
+    }
+
+    /// Gives a pipeline another name.
+    pub async fn rename_pipeline(&self, id: i64, name: Option<String>) -> Result<PipelineView> {
+        self.write(move |tx| {
+            tx.execute("UPDATE pipelines SET name = $1 WHERE id = $2", params![name, id])?;
+            pipeline(tx, id)
         })
         .await
     }

@@ -2,6 +2,7 @@
 
 use crate::change::Change;
 use crate::error::{DatabaseError, Result};
+use crate::protection::Protection;
 use crate::store::Store;
 use crate::tx::{Param, Row, Tx, one, params, scalar};
 use crate::views::{JobView, Page, PageAt, json, to_json};
@@ -22,10 +23,12 @@ pub struct ProjectSettings {
     pub auto_cancel: bool,
     /// Caches of protected refs are apart.
     pub separate_caches: bool,
-    /// Branches that are protected, with `*`; the default branch is without being named.
-    pub protected_branches: Vec<String>,
-    /// Tags that are protected, with `*`.
-    pub protected_tags: Vec<String>,
+    /// Rules for branches; the default branch has one without being named.
+    pub protected_branches: Vec<Protection>,
+    /// The default branch has no rule but those that fit it by name.
+    pub default_branch_open: bool,
+    /// Rules for tags.
+    pub protected_tags: Vec<Protection>,
     /// Instance runners take its jobs.
     pub shared_runners: bool,
     /// The latest archives of a ref do not expire.
@@ -44,6 +47,7 @@ impl Default for ProjectSettings {
             auto_cancel: true,
             separate_caches: true,
             protected_branches: Vec::new(),
+            default_branch_open: false,
             protected_tags: Vec::new(),
             shared_runners: true,
             keep_latest_artifacts: true,
@@ -116,12 +120,6 @@ pub struct ProjectView {
 }
 
 impl ProjectView {
-    /// Whether a ref is protected: the default branch, and what the settings name.
-    pub fn protects(&self, git_ref: &str, tag: bool) -> bool {
-        let patterns = if tag { &self.settings.protected_tags } else { &self.settings.protected_branches };
-        !tag && git_ref == self.default_branch || patterns.iter().any(|pattern| wildcard(pattern, git_ref))
-    }
-
     /// The path of its configuration.
     pub fn ci_config_path(&self) -> &str {
         match self.settings.ci_config_path.as_str() {
@@ -148,7 +146,8 @@ pub fn wildcard(pattern: &str, text: &str) -> bool {
 }
 
 /// What a member may do, as GitLab counts it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "i64", into = "i64")]
 pub enum AccessLevel {
     /// 10
     Guest,
@@ -160,6 +159,20 @@ pub enum AccessLevel {
     Maintainer,
     /// 50
     Owner,
+}
+
+impl From<AccessLevel> for i64 {
+    fn from(level: AccessLevel) -> Self {
+        level.number()
+    }
+}
+
+impl TryFrom<i64> for AccessLevel {
+    type Error = String;
+
+    fn try_from(number: i64) -> std::result::Result<Self, String> {
+        Self::from_number(number).ok_or_else(|| format!("{number} is no access level"))
+    }
 }
 
 impl AccessLevel {
@@ -446,7 +459,7 @@ fn set_member(tx: &mut dyn Tx, project: i64, user: i64, level: AccessLevel, now:
     Ok(())
 }
 
-fn namespace(tx: &mut dyn Tx, path: &str) -> Result<i64> {
+pub(crate) fn namespace(tx: &mut dyn Tx, path: &str) -> Result<i64> {
     if let Some(id) = scalar(tx, "SELECT id FROM namespaces WHERE path = $1", params![path])? {
         return Ok(id);
     }

@@ -215,6 +215,7 @@ impl Store {
     /// The newest pipeline of a schedule.
     pub async fn set_schedule_pipeline(&self, id: i64, pipeline: i64) -> Result<()> {
         self.write(move |tx| {
+            tx.execute("UPDATE pipelines SET schedule_id = $1 WHERE id = $2", params![id, pipeline])?;
             tx.execute("UPDATE schedules SET last_pipeline_id = $1 WHERE id = $2", params![pipeline, id])
                 .map(|_| ())
         })

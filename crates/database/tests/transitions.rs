@@ -7,8 +7,9 @@ mod support;
 use harrier_base::{Secret, Variable};
 use harrier_database::{
     ArtifactView, Ask, Change, CiVariable, DatabaseError, Fetched, JobFilter, Login, MirrorEdit, NewMirror,
-    NewProject, NewRunner, NewSchedule, NewToken, NewUser, PageAt, Patience, PipelineFilter, ProjectEdit,
-    ProjectSettings, Put, Registers, RunnerEdit, ScheduleEdit, Store, TokenKind, TraceEnd, WhyPending,
+    NewProject, NewRunner, NewSchedule, NewToken, NewUser, PageAt, Patience, PipelineFilter, PipelineOrder,
+    ProjectEdit, ProjectSettings, Put, Registers, RunnerEdit, ScheduleEdit, Store, TokenKind, TraceEnd,
+    WhyPending,
 };
 use harrier_pipeline::{Outcome, Status};
 use support::{Home, features, pipeline, pipeline_of, project, runner, runner_with, states};
@@ -704,7 +705,7 @@ async fn lists_are_narrowed(store: Store) {
     for (filter, wanted) in [
         (none(), vec![three, two, one]),
         (PipelineFilter { oldest_first: true, ..none() }, vec![one, two, three]),
-        (PipelineFilter { by_update: true, ..none() }, vec![three, two, one]),
+        (PipelineFilter { order: PipelineOrder::Changed, ..none() }, vec![three, two, one]),
         (PipelineFilter { newest_of_refs: Some(false), ..none() }, vec![three, one]),
         (PipelineFilter { newest_of_refs: Some(true), ..none() }, vec![]),
         (PipelineFilter { statuses: vec![Status::Success, Status::Failed], ..none() }, vec![]),

@@ -68,6 +68,15 @@ impl Service {
     }
 }
 
+/// What a push may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// Whatever it says.
+    Anything,
+    /// Its branches go forward only: nothing that was there is lost.
+    OnlyForward,
+}
+
 /// Why git could not be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
@@ -131,8 +140,10 @@ fn serve(
     service: Service,
     protocol: Option<&str>,
     advertise: bool,
+    more: &[&str],
 ) -> Result<Child, ExchangeError> {
     let mut command = git(repository);
+    command.args(more);
     // `version=2`, perhaps with other words of the same simple kind.
     let simple = |text: &&str| {
         text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'=' | b':' | b'-' | b'.'))
@@ -154,7 +165,7 @@ pub async fn advertise(
     service: Service,
     protocol: Option<&str>,
 ) -> Result<Bytes, ExchangeError> {
-    let child = serve(repository, service, protocol, true)?;
+    let child = serve(repository, service, protocol, true, &[])?;
     let output = child
         .wait_with_output()
         .await
@@ -181,7 +192,7 @@ pub async fn upload_pack(
         .await
         .map_err(|error| ExchangeError::Request(error.to_string()))?;
     let request = if gzip { unpack(&request)? } else { request };
-    let mut child = serve(repository, Service::UploadPack, protocol, false)?;
+    let mut child = serve(repository, Service::UploadPack, protocol, false, &[])?;
     let (mut input, mut output) = pipes(&mut child, repository)?;
     let (sender, receiver) = mpsc::channel(8);
     tokio::spawn(async move {
@@ -217,7 +228,7 @@ pub async fn receive_pack<Allow, After, Done>(
     after: After,
 ) -> Result<Body, ExchangeError>
 where
-    Allow: FnOnce(&Push) -> Result<(), String>,
+    Allow: FnOnce(&Push) -> Result<Allowed, String>,
     After: FnOnce(Push) -> Done + Send + 'static,
     Done: Future<Output = Vec<String>> + Send,
 {
@@ -233,12 +244,16 @@ where
             },
         }
     };
-    if let Err(refusal) = allow(&push) {
-        // The client reads the answer only when it has sent everything.
-        while let Some(Ok(_)) = stream.next().await {}
-        return Ok(Body::from(refused(&push, &refusal)));
-    }
-    let mut child = serve(&repository, Service::ReceivePack, None, false)?;
+    let more: &[&str] = match allow(&push) {
+        Ok(Allowed::Anything) => &[],
+        Ok(Allowed::OnlyForward) => &["-c", "receive.denyNonFastForwards=true"],
+        Err(refusal) => {
+            // The client reads the answer only when it has sent everything.
+            while let Some(Ok(_)) = stream.next().await {}
+            return Ok(Body::from(refused(&push, &refusal)));
+        }
+    };
+    let mut child = serve(&repository, Service::ReceivePack, None, false, more)?;
     let (mut input, mut output) = pipes(&mut child, &repository)?;
     let (sender, receiver) = mpsc::channel(8);
     tokio::spawn(async move {

@@ -6,8 +6,8 @@ mod pkt_line;
 mod push;
 mod routes;
 
-pub use exchange::{ExchangeError, Service, advertise, receive_pack, upload_pack};
+pub use exchange::{Allowed, ExchangeError, Service, advertise, receive_pack, upload_pack};
 pub use push::{Push, PushError, RefChange};
 
-pub(crate) use exchange::git_with;
+pub(crate) use exchange::{git, git_with};
 pub(crate) use routes::{serve, split};

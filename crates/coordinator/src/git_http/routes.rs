@@ -1,6 +1,6 @@
 //! Who may fetch and push, and what happens around it. Called for every address that looks like git's (`web/table.rs`).
 
-use super::exchange::{ExchangeError, Service, advertise, receive_pack, upload_pack};
+use super::exchange::{Allowed, ExchangeError, Service, advertise, receive_pack, upload_pack};
 use super::push::Push;
 use crate::answer::{Answer, Refusal};
 use crate::app::App;
@@ -145,8 +145,9 @@ async fn allowed(
     Ok((app.create_project(new).await?, AccessLevel::Owner))
 }
 
-/// Branches and tags only; protected ones by maintainers, who do not delete protected branches either.
-fn may_push(project: &ProjectView, level: AccessLevel, push: &Push) -> Result<(), String> {
+/// Branches and tags only; protected ones as their rules say, which nobody deletes by a push.
+fn may_push(project: &ProjectView, level: AccessLevel, push: &Push) -> Result<Allowed, String> {
+    let mut allowed = Allowed::Anything;
     for change in &push.changes {
         let branch = change.name.strip_prefix("refs/heads/");
         let tag = change.name.strip_prefix("refs/tags/");
@@ -155,20 +156,23 @@ fn may_push(project: &ProjectView, level: AccessLevel, push: &Push) -> Result<()
             (None, Some(name)) => (name, true),
             (None, None) => return Err(format!("{} is neither a branch nor a tag", change.name)),
         };
-        if !project.protects(name, is_tag) {
-            continue;
-        }
         let what = if is_tag { "tag" } else { "branch" };
-        if level < AccessLevel::Maintainer {
+        if !project.may_push(name, is_tag, level) {
             return Err(format!(
                 "You are not allowed to push to the protected {what} {name} of this project."
             ));
         }
-        if change.deletes() && !is_tag {
+        if is_tag {
+            continue;
+        }
+        if change.deletes() && project.protects(name, false) {
             return Err(format!("The protected branch {name} cannot be deleted by a push."));
         }
+        if project.only_forward(name) {
+            allowed = Allowed::OnlyForward;
+        }
     }
-    Ok(())
+    Ok(allowed)
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ pub(super) async fn file_of_ref(call: Call) -> Done {
 
 pub(super) async fn keep(call: Call) -> Done {
     let found = job(&call).await?;
-    call.need_run(found.protected)?;
+    super::jobs::need_run(&call, &found).await?;
     archive(&call, &found).await?;
     call.app.store.keep_artifacts(found.id).await?;
     Ok(Reply::Json(super::entities::Jobs::new(&call.app).await?.show(&found).await?))

@@ -6,12 +6,13 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::make_pipeline::MakeError;
 use crate::repository::GitError;
+use crate::start::may_run;
 use axum::Json;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use harrier_base::{Secret, Variable};
-use harrier_database::{AccessLevel, DatabaseError, Page, PageAt, ProjectView, UserView};
+use harrier_database::{AccessLevel, DatabaseError, Page, PageAt, PipelineView, ProjectView, UserView};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -35,12 +36,37 @@ pub(super) struct Call {
     pub now: i64,
 }
 
+/// A part of a list in the order of ids, behind one of them.
+#[derive(Clone, Copy)]
+pub(super) struct Keyset {
+    pub size: usize,
+    pub behind: Option<i64>,
+    pub ascending: bool,
+}
+
+impl Keyset {
+    /// The page that holds one entry more than is shown, which tells whether there are more.
+    pub fn at(&self) -> PageAt {
+        PageAt { number: 1, size: self.size + 1 }
+    }
+
+    /// What is shown of entries, and the cursor of what follows.
+    pub fn cut<T>(&self, mut entries: Vec<T>, id: impl Fn(&T) -> i64) -> (Vec<T>, Option<i64>) {
+        let more = entries.len() > self.size;
+        entries.truncate(self.size);
+        let next = entries.last().map(id).filter(|_| more);
+        (entries, next)
+    }
+}
+
 /// What a handler answers with the route's own status.
 pub(super) enum Reply {
     /// A document.
     Json(Value),
     /// A page of a list.
     List(Page<Value>),
+    /// A part of a list that goes on behind an entry, if it does.
+    Keyset(Vec<Value>, Option<i64>),
     /// No content.
     Nothing,
     /// Anything else.
@@ -128,9 +154,33 @@ impl Call {
     }
 
     /// Whether the caller may start, stop and repeat jobs of a ref.
-    pub fn need_run(&self, protected: bool) -> Result<(), Failure> {
-        let least = if protected { AccessLevel::Maintainer } else { AccessLevel::Developer };
-        if self.level() >= Some(least) { Ok(()) } else { Err(Failure::forbidden()) }
+    pub fn need_run(&self, git_ref: &str, tag: bool) -> Result<(), Failure> {
+        let may = |(project, level): &(ProjectView, AccessLevel)| project.may_run(git_ref, tag, *level);
+        if self.project.as_ref().is_some_and(may) { Ok(()) } else { Err(Failure::forbidden()) }
+    }
+
+    /// Whether the caller may stop and repeat a pipeline.
+    pub fn need_run_of(&self, of: &PipelineView) -> Result<(), Failure> {
+        let may = |(project, level): &(ProjectView, AccessLevel)| may_run(project, of, *level);
+        if self.project.as_ref().is_some_and(may) { Ok(()) } else { Err(Failure::forbidden()) }
+    }
+
+    /// Whether the caller is at least a developer.
+    pub fn may_develop(&self) -> bool {
+        self.level() >= Some(AccessLevel::Developer)
+    }
+
+    /// What is asked for by `pagination=keyset`; `None`: a page by its number.
+    pub fn keyset(&self) -> Result<Option<Keyset>, Failure> {
+        if self.text("pagination").as_deref() != Some("keyset") {
+            return Ok(None);
+        }
+        if self.filled("order_by").is_some_and(|order| order != "id") {
+            let text = "Keyset pagination is not yet available for this type of request";
+            return Err(Failure::Refused(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text)));
+        }
+        let ascending = self.word("sort", &["asc", "desc"])? == Some("asc");
+        Ok(Some(Keyset { size: self.page()?.size, behind: self.number("cursor")?, ascending }))
     }
 
     /// Whose rights the caller acts with: the person, or who made the project's token.
@@ -322,6 +372,30 @@ pub(super) fn page_headers(
         (HeaderName::from_static("x-prev-page"), number(previous)),
         (header::LINK, links.join(", ")),
     ];
+    headers
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, HeaderValue::from_str(&value).ok()?)))
+        .collect()
+}
+
+/// The headers of a part of a list that goes on behind `next`.
+pub(super) fn keyset_headers(
+    size: usize,
+    next: Option<i64>,
+    address: &str,
+    query: &[(String, String)],
+) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers = vec![(HeaderName::from_static("x-per-page"), size.to_string())];
+    if let Some(next) = next {
+        let mut text = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in
+            query.iter().filter(|(name, _)| !matches!(name.as_str(), "cursor" | "private_token"))
+        {
+            text.append_pair(name, value);
+        }
+        text.append_pair("cursor", &next.to_string());
+        headers.push((header::LINK, format!("<{address}?{}>; rel=\"next\"", text.finish())));
+    }
     headers
         .into_iter()
         .filter_map(|(name, value)| Some((name, HeaderValue::from_str(&value).ok()?)))

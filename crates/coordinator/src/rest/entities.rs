@@ -420,5 +420,6 @@ pub(super) fn token(one: &TokenView, now: i64) -> Value {
         "last_used_at": time(one.used_at),
         "active": one.revoked_at.is_none() && !ended,
         "expires_at": day(one.expires_at),
+        "access_level": one.access_level,
     })
 }

@@ -34,6 +34,13 @@ pub(super) async fn list(call: Call) -> Done {
         without_bridges: true,
         ..JobFilter::default()
     };
+    if let Some(keyset) = call.keyset()? {
+        let filter = JobFilter { behind: keyset.behind, oldest_first: keyset.ascending, ..filter };
+        let found = call.app.store.find_jobs(filter, keyset.at()).await?;
+        let (entries, next) = keyset.cut(found.entries, |job| job.id);
+        return Ok(Reply::Keyset(Jobs::new(&call.app).await?.list(&entries).await?, next));
+    }
+    let filter = JobFilter { oldest_first: call.word("sort", &["asc", "desc"])? == Some("asc"), ..filter };
     let found = call.app.store.find_jobs(filter, call.page()?).await?;
     let entries = Jobs::new(&call.app).await?.list(&found.entries).await?;
     Ok(Reply::List(Page { entries, total: found.total }))
@@ -81,7 +88,7 @@ pub(super) async fn job(call: &Call) -> Result<JobView, Failure> {
 
 /// Whether the caller may see the log of a job and what it left.
 pub(super) fn need_seen(call: &Call, job: &JobView) -> Result<(), Failure> {
-    let debug = job.debug_trace && call.need_run(false).is_err();
+    let debug = job.debug_trace && !call.may_develop();
     if call.may_see_jobs() && !debug { Ok(()) } else { Err(Failure::forbidden()) }
 }
 
@@ -112,9 +119,14 @@ pub(super) async fn trace(call: Call) -> Done {
     Ok(Reply::Raw(response))
 }
 
+/// Whether the caller may start, stop and repeat a job.
+pub(super) async fn need_run(call: &Call, job: &JobView) -> Result<(), Failure> {
+    call.need_run_of(&call.app.store.pipeline(job.pipeline).await?)
+}
+
 async fn own(call: &Call) -> Result<JobView, Failure> {
     let found = job(call).await?;
-    call.need_run(found.protected)?;
+    need_run(call, &found).await?;
     Ok(found)
 }
 

@@ -67,7 +67,7 @@ async fn check(call: &Call, root: SourceFile, git_ref: String, commit: Option<Co
     let mut predefined = pipeline_variables(&facts);
     predefined.extend(user_variables(&facts.user));
     // The values of protected variables go to those alone who may use them.
-    let protected_ref = protected && call.need_run(true).is_ok();
+    let protected_ref = protected && call.need_run(&git_ref, false).is_ok();
     let context = Context {
         run: RunKind { source: "push".to_owned(), git_ref, tag: false, project_path: project.path.clone() },
         predefined,

@@ -23,6 +23,8 @@ fn parameter(name: &str, place: &str) -> Value {
 fn who(need: Need) -> String {
     match need {
         Need::Anyone => "everyone".to_owned(),
+        Need::Known => "every user and project token".to_owned(),
+        Need::Code => "everyone who may fetch the repository".to_owned(),
         Need::User => "every user".to_owned(),
         Need::Admin => "administrators".to_owned(),
         Need::Job => "a running job".to_owned(),

@@ -6,7 +6,9 @@ use super::projects::{remove_files, same_project};
 use crate::answer::Refusal;
 use crate::start::{StartRequest, start};
 use axum::http::StatusCode;
-use harrier_database::{DatabaseError, Page, PageAt, PipelineFilter, PipelineView, TestReport};
+use harrier_database::{
+    DatabaseError, Page, PageAt, PipelineFilter, PipelineOrder, PipelineView, TestReport,
+};
 use harrier_pipeline::Status;
 use serde_json::{Value, json};
 
@@ -60,7 +62,16 @@ pub(super) async fn list(call: Call) -> Done {
             Some("tags") => Some(true),
             _ => None,
         },
-        by_update: order == Some("updated_at"),
+        created_after: call.time("created_after")?,
+        created_before: call.time("created_before")?,
+        yaml_errors: call.flag("yaml_errors")?,
+        order: match order {
+            Some("updated_at") => PipelineOrder::Changed,
+            Some("status") => PipelineOrder::Status,
+            Some("ref") => PipelineOrder::Ref,
+            Some("user_id") => PipelineOrder::User,
+            _ => PipelineOrder::Made,
+        },
         oldest_first: call.word("sort", &["asc", "desc"])? == Some("asc"),
         ..PipelineFilter::default()
     };
@@ -111,7 +122,7 @@ pub(super) async fn create(call: Call) -> Done {
 /// The pipeline, if the caller may change it.
 async fn own(call: &Call) -> Result<PipelineView, Failure> {
     let found = pipeline(call).await?;
-    call.need_run(found.protected)?;
+    call.need_run_of(&found)?;
     Ok(found)
 }
 
@@ -126,6 +137,16 @@ pub(super) async fn cancel(call: Call) -> Done {
     let found = own(&call).await?;
     let canceled = call.app.store.cancel_pipeline(found.id, false, call.now).await?;
     whole(&call, &canceled).await
+}
+
+pub(super) async fn rename(call: Call) -> Done {
+    let found = own(&call).await?;
+    let name = call.required("name")?;
+    if name.chars().count() > 255 {
+        return Err(Failure::invalid("name", "is too long (maximum is 255 characters)"));
+    }
+    let renamed = call.app.store.rename_pipeline(found.id, Some(name)).await?;
+    whole(&call, &renamed).await
 }
 
 pub(super) async fn delete(call: Call) -> Done {

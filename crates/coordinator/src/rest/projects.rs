@@ -4,6 +4,7 @@ use super::call::{Call, Done, Failure, Reply};
 use super::entities;
 use super::mirror::{self, OfProject};
 use crate::answer::Refusal;
+use crate::auth::Caller;
 use crate::project_making::may_make;
 use crate::project_path::ProjectPath;
 use axum::http::StatusCode;
@@ -13,23 +14,51 @@ use harrier_database::{
 use serde_json::{Value, json};
 
 /// Most projects that are looked through when a list is filtered in ways the tables do not know.
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 
-async fn page(call: &Call, keep: impl Fn(&ProjectView) -> bool, whole: bool) -> Done {
+/// Projects that the caller may see and that `keep` keeps, narrowed and ordered as the request says.
+pub(super) async fn listed(call: &Call, keep: impl Fn(&ProjectView) -> bool) -> Done {
+    const ORDERS: [&str; 8] =
+        ["id", "name", "path", "created_at", "updated_at", "last_activity_at", "similarity", "star_count"];
     let user = call.caller.user().map(|user| user.id);
-    let search = call.text("search").unwrap_or_default();
-    let all = call.caller.is_admin();
-    let show = |one: ProjectView| match call.flag("simple") {
-        Ok(Some(true)) => simple(call, &one),
-        _ => entities::project(&call.app, &one),
+    let visibility = call.word("visibility", &["private", "internal", "public"])?;
+    let (above, below) = (call.number("id_after")?, call.number("id_before")?);
+    let order = call.word("order_by", &ORDERS)?.unwrap_or("created_at");
+    let (keyset, ascending) = (call.keyset()?, call.word("sort", &["asc", "desc"])? == Some("asc"));
+    let simple_ones = call.flag("simple")? == Some(true);
+    let show = |one: ProjectView| match simple_ones {
+        true => simple(call, &one),
+        false => entities::project(&call.app, &one),
     };
-    if whole {
-        let found = call.app.store.projects(user, all, &search, call.page()?).await?;
-        let entries = found.entries.into_iter().map(show).collect();
-        return Ok(Reply::List(harrier_database::Page { entries, total: found.total }));
+    let search = call.text("search").unwrap_or_default();
+    let at = PageAt { number: 1, size: MOST };
+    let mut all = call.app.store.projects(user, call.caller.is_admin(), &search, at).await?.entries;
+    if let Caller::Project(token) = &call.caller
+        && let Some(id) = token.project
+        && !all.iter().any(|one| one.id == id)
+    {
+        // Its own is not open to all, yet it is the token's.
+        all.extend(call.app.store.project(id).await.ok().filter(|one| one.path.contains(&search)));
     }
-    let found = call.app.store.projects(user, all, &search, PageAt { number: 1, size: MOST }).await?;
-    call.list_of(found.entries.into_iter().filter(keep).collect(), show)
+    all.retain(|one| {
+        visibility.is_none_or(|wanted| one.visibility == wanted)
+            && above.is_none_or(|above| one.id > above)
+            && below.is_none_or(|below| one.id < below)
+            && keep(one)
+    });
+    match order {
+        "name" => all.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id))),
+        "path" => all.sort_by(|a, b| (&a.path, a.id).cmp(&(&b.path, b.id))),
+        "last_activity_at" | "updated_at" => all.sort_by_key(|one| (one.active_at, one.id)),
+        _ => all.sort_by_key(|one| one.id),
+    }
+    if !ascending {
+        all.reverse();
+    }
+    let Some(keyset) = keyset else { return call.list_of(all, show) };
+    all.retain(|one| keyset.behind.is_none_or(|id| if keyset.ascending { one.id > id } else { one.id < id }));
+    let (shown, next) = keyset.cut(all, |one| one.id);
+    Ok(Reply::Keyset(shown.into_iter().map(show).collect(), next))
 }
 
 fn simple(call: &Call, one: &ProjectView) -> Value {
@@ -57,12 +86,19 @@ fn simple(call: &Call, one: &ProjectView) -> Value {
 }
 
 pub(super) async fn list(call: Call) -> Done {
-    let visibility = call.word("visibility", &["private", "internal", "public"])?;
-    let mine = call.flag("membership")? == Some(true) || call.flag("owned")? == Some(true);
+    let least = match call.number("min_access_level")? {
+        Some(number) => {
+            Some(AccessLevel::from_number(number).ok_or_else(|| Failure::value("min_access_level"))?)
+        }
+        None if call.flag("owned")? == Some(true) => Some(AccessLevel::Owner),
+        None if call.flag("membership")? == Some(true) => Some(AccessLevel::Guest),
+        None => None,
+    };
+    let Some(least) = least else { return listed(&call, |_| true).await };
     let mut own = Vec::new();
-    if mine {
-        let owned = call.flag("owned")? == Some(true);
-        let least = if owned { AccessLevel::Owner } else { AccessLevel::Guest };
+    if let Caller::Project(token) = &call.caller {
+        own.extend(token.project);
+    } else {
         let user = call.user()?.id;
         let found = call.app.store.projects(Some(user), true, "", PageAt { number: 1, size: MOST }).await?;
         for project in found.entries {
@@ -71,16 +107,20 @@ pub(super) async fn list(call: Call) -> Done {
             }
         }
     }
-    let keep = |one: &ProjectView| {
-        visibility.is_none_or(|wanted| one.visibility == wanted) && (!mine || own.contains(&one.id))
-    };
-    page(&call, keep, visibility.is_none() && !mine).await
+    listed(&call, |one| own.contains(&one.id)).await
 }
 
 pub(super) async fn of_user(call: Call) -> Done {
-    let user = call.app.store.user(call.id("user_id")?).await?;
+    let wanted = call.part("user_id");
+    let user = match wanted.parse::<i64>() {
+        Ok(id) => call.app.store.user(id).await?,
+        Err(_) => {
+            let found = call.app.store.user_named(wanted).await?;
+            found.map(|(user, _)| user).ok_or_else(|| Failure::not_found("user"))?
+        }
+    };
     let below = format!("{}/", user.username);
-    page(&call, |one| one.path.starts_with(&below), false).await
+    listed(&call, |one| one.path.starts_with(&below)).await
 }
 
 async fn whole(call: &Call, one: &ProjectView, level: Option<AccessLevel>) -> Done {

@@ -8,7 +8,7 @@ use crate::cron::Cron;
 use crate::time_text::iso;
 use axum::http::StatusCode;
 use harrier_base::Variable;
-use harrier_database::{AccessLevel, NewSchedule, ScheduleEdit, ScheduleView};
+use harrier_database::{AccessLevel, NewSchedule, Page, PipelineFilter, ScheduleEdit, ScheduleView};
 use serde_json::{Value, json};
 
 fn show(one: &ScheduleView, people: &People) -> Value {
@@ -75,7 +75,7 @@ fn need_ref(call: &Call, git_ref: &str) -> Result<(), Failure> {
         Some(name) => (name, true),
         None => (git_ref.strip_prefix("refs/heads/").unwrap_or(git_ref), false),
     };
-    call.need_run(call.project()?.protects(name, tag))
+    call.need_run(name, tag)
 }
 
 fn parsed(cron: &str, zone: &str) -> Result<Cron, Failure> {
@@ -146,6 +146,18 @@ pub(super) async fn take_ownership(call: Call) -> Done {
     let edit = ScheduleEdit { owner: Some(call.actor().await?.id), ..ScheduleEdit::default() };
     let changed = call.app.store.edit_schedule(found.id, edit, call.now).await?;
     whole(&call, &changed).await
+}
+
+pub(super) async fn pipelines(call: Call) -> Done {
+    let (found, project) = (find(&call).await?, call.project()?);
+    let filter = PipelineFilter {
+        schedule: Some(found.id),
+        oldest_first: call.word("sort", &["asc", "desc"])? != Some("desc"),
+        ..PipelineFilter::default()
+    };
+    let page = call.app.store.pipelines(project.id, filter, call.page()?).await?;
+    let entries = page.entries.iter().map(|one| entities::pipeline(&call.app, project, one)).collect();
+    Ok(Reply::List(Page { entries, total: page.total }))
 }
 
 async fn keep(call: &Call, schedule: i64, variables: Vec<Variable>) -> Result<(), Failure> {

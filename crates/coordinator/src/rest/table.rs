@@ -2,10 +2,10 @@
 //! and forged requests are checked here, once, before a handler is reached; the OpenAPI description and the test of every route
 //! with every role are made of it.
 
-use super::call::{Call, Failure, Reply, page_headers};
+use super::call::{Call, Failure, Reply, keyset_headers, page_headers};
 use super::{
-    about, artifacts, environments, jobs, lint, members, mirror, parameters, pipelines, projects, repository,
-    runners, schedules, tokens, triggers, users, variables,
+    about, artifacts, environments, files, jobs, lint, members, mirror, namespaces, parameters, pipelines,
+    projects, protected_refs, repository, runners, schedules, statuses, tokens, triggers, users, variables,
 };
 use crate::answer::Refusal;
 use crate::app::App;
@@ -32,6 +32,8 @@ use std::sync::Arc;
 pub enum Need {
     /// Everyone; the handler looks at a token of its own.
     Anyone,
+    /// A person, or a project's own token.
+    Known,
     /// A person.
     User,
     /// Administrators.
@@ -40,6 +42,8 @@ pub enum Need {
     Job,
     /// Who is at least that in the project. A public project makes everyone a guest.
     Level(AccessLevel),
+    /// Who may fetch the project's repository: a guest, or a reporter where the project is private.
+    Code,
 }
 
 /// What a token must be good for.
@@ -94,6 +98,8 @@ macro_rules! routes {
 
 const ANYONE: Need = Need::Anyone;
 const USER: Need = Need::User;
+const KNOWN: Need = Need::Known;
+const CODE: Need = Need::Code;
 const ADMIN: Need = Need::Admin;
 const JOB: Need = Need::Job;
 const GUEST: Need = Need::Level(AccessLevel::Guest);
@@ -111,26 +117,36 @@ const MAKE_RUNNER: Reach = Reach::Scope(Scope::CreateRunner);
 const MANAGE_RUNNER: Reach = Reach::Scope(Scope::ManageRunner);
 
 routes! {
-    GET 200 "version" USER PEOPLE "Version of the server" [] => about::version;
-    GET 200 "metadata" USER PEOPLE "Version of the server and more" [] => about::metadata;
+    GET 200 "version" KNOWN PEOPLE "Version of the server" [] => about::version;
+    GET 200 "metadata" KNOWN PEOPLE "Version of the server and more" [] => about::metadata;
     GET 200 "job" JOB FILES "The job of a job token" [] => jobs::current;
 
-    GET 200 "user" USER PEOPLE "The caller" [] => users::current;
-    GET 200 "users" USER PEOPLE "Users" [username search page] => users::list;
+    GET 200 "user" KNOWN PEOPLE "The caller" [] => users::current;
+    GET 200 "users" USER PEOPLE "Users" [username search active blocked admins page] => users::list;
     POST 201 "users" ADMIN WRITE "Make a user" [username name email password admin] => users::create;
     GET 200 "users/{user_id}" USER PEOPLE "A user" [] => users::one;
     PUT 200 "users/{user_id}" ADMIN WRITE "Change a user" [name email password admin] => users::edit;
     DELETE 204 "users/{user_id}" ADMIN WRITE "Remove a user" [] => users::delete;
     POST 201 "users/{user_id}/block" ADMIN WRITE "Block a user" [] => users::block;
     POST 201 "users/{user_id}/unblock" ADMIN WRITE "Let a user in again" [] => users::unblock;
-    GET 200 "users/{user_id}/projects" USER READ "Projects below a user's name" [page] => projects::of_user;
+    POST 201 "users/{user_id}/unlock" ADMIN WRITE "Forgive a user wrong passwords" [] => users::unlock;
+    GET 200 "users/{user_id}/projects" USER READ "Projects below a user's name" [search visibility order_by sort simple id_after id_before pagination cursor page] => projects::of_user;
     POST 201 "users/{user_id}/personal_access_tokens" ADMIN WRITE "Make a token for a user" [name scopes expires_at] => tokens::create;
     POST 201 "user/runners" USER MAKE_RUNNER "Make a runner" [runner_type project_id description paused locked run_untagged tag_list access_level maximum_timeout maintenance_note] => runners::create;
-    GET 200 "personal_access_tokens" USER READ "Personal access tokens" [user_id page] => tokens::list;
-    GET 200 "personal_access_tokens/self" USER PEOPLE "The token of this request" [] => tokens::own;
-    DELETE 204 "personal_access_tokens/self" USER PEOPLE "Revoke the token of this request" [] => tokens::revoke_own;
+    GET 200 "personal_access_tokens" USER READ "Personal access tokens" [user_id search state revoked page] => tokens::list;
+    GET 200 "personal_access_tokens/self" KNOWN PEOPLE "The token of this request" [] => tokens::own;
+    POST 200 "personal_access_tokens/self/rotate" KNOWN WRITE "A new token in the place of this request's" [expires_at] => tokens::rotate_own;
+    DELETE 204 "personal_access_tokens/self" KNOWN PEOPLE "Revoke the token of this request" [] => tokens::revoke_own;
     GET 200 "personal_access_tokens/{token_id}" USER READ "A personal access token" [] => tokens::one;
     DELETE 204 "personal_access_tokens/{token_id}" USER WRITE "Revoke a personal access token" [] => tokens::revoke;
+    POST 200 "personal_access_tokens/{token_id}/rotate" USER WRITE "A new token in the place of one" [expires_at] => tokens::rotate;
+
+    GET 200 "namespaces" USER READ "Users and groups that hold projects" [search page] => namespaces::list;
+    GET 200 "namespaces/{namespace_id}" USER READ "A user or group that holds projects" [] => namespaces::one;
+    GET 200 "groups" ANYONE READ "Groups" [search page] => namespaces::groups;
+    POST 201 "groups" ADMIN WRITE "Make a group" [name path parent_id] => namespaces::create;
+    GET 200 "groups/{group_id}" ANYONE READ "A group" [] => namespaces::group;
+    GET 200 "groups/{group_id}/projects" ANYONE READ "Projects of a group" [include_subgroups search visibility order_by sort simple id_after id_before pagination cursor page] => namespaces::projects;
 
     GET 200 "admin/ci/variables" ADMIN READ "Variables of the instance" [page] => variables::list;
     POST 201 "admin/ci/variables" ADMIN WRITE "Make a variable of the instance" [key value variable_type protected masked masked_and_hidden raw description] => variables::create;
@@ -148,7 +164,7 @@ routes! {
     GET 200 "runners/{runner_id}/managers" USER READ "Machines of a runner" [] => runners::managers;
     POST 201 "runners/{runner_id}/reset_authentication_token" USER MANAGE_RUNNER "A new token of a runner" [] => runners::reset_token;
 
-    GET 200 "projects" ANYONE READ "Projects" [search visibility owned membership simple page] => projects::list;
+    GET 200 "projects" ANYONE READ "Projects" [search visibility owned membership min_access_level order_by sort simple id_after id_before pagination cursor page] => projects::list;
     POST 201 "projects" USER WRITE "Make a project" [name path namespace_id description visibility default_branch ci_config_path build_timeout ci_default_git_depth build_git_strategy auto_cancel_pending_pipelines ci_separated_caches shared_runners_enabled keep_latest_artifact public_jobs import_url mirror mirror_trigger_builds] => projects::create;
     GET 200 "projects/{id}" GUEST READ "A project" [] => projects::one;
     PUT 200 "projects/{id}" MAINTAINER WRITE "Change a project" [name description visibility default_branch ci_config_path build_timeout ci_default_git_depth build_git_strategy auto_cancel_pending_pipelines ci_separated_caches shared_runners_enabled keep_latest_artifact public_jobs import_url mirror mirror_trigger_builds] => projects::edit;
@@ -173,10 +189,11 @@ routes! {
     PUT 200 "projects/{id}/variables/{key}" MAINTAINER WRITE "Change a variable" [value variable_type protected masked raw environment_scope description filter] => variables::edit;
     DELETE 204 "projects/{id}/variables/{key}" MAINTAINER WRITE "Remove a variable" [filter] => variables::delete;
 
-    GET 200 "projects/{id}/pipelines" GUEST READ "Pipelines" [scope status source ref sha username name updated_after updated_before order_by sort page] => pipelines::list;
+    GET 200 "projects/{id}/pipelines" GUEST READ "Pipelines" [scope status source ref sha username name yaml_errors created_after created_before updated_after updated_before order_by sort page] => pipelines::list;
     POST 201 "projects/{id}/pipeline" DEVELOPER WRITE "Start a pipeline" [ref variables] => pipelines::create;
     GET 200 "projects/{id}/pipelines/latest" GUEST READ "The newest pipeline of a ref" [ref] => pipelines::latest;
     GET 200 "projects/{id}/pipelines/{pipeline_id}" GUEST READ "A pipeline" [] => pipelines::one;
+    PUT 200 "projects/{id}/pipelines/{pipeline_id}/metadata" DEVELOPER WRITE "Give a pipeline another name" [name] => pipelines::rename;
     DELETE 204 "projects/{id}/pipelines/{pipeline_id}" OWNER WRITE "Remove a pipeline" [] => pipelines::delete;
     POST 201 "projects/{id}/pipelines/{pipeline_id}/retry" DEVELOPER WRITE "Run failed jobs of a pipeline again" [] => pipelines::retry;
     POST 200 "projects/{id}/pipelines/{pipeline_id}/cancel" DEVELOPER WRITE "Cancel a pipeline" [] => pipelines::cancel;
@@ -186,7 +203,7 @@ routes! {
     GET 200 "projects/{id}/pipelines/{pipeline_id}/test_report" GUEST READ "Test report of a pipeline" [] => pipelines::test_report;
     GET 200 "projects/{id}/pipelines/{pipeline_id}/test_report_summary" GUEST READ "Counts of the tests of a pipeline" [] => pipelines::test_report_summary;
 
-    GET 200 "projects/{id}/jobs" GUEST READ "Jobs" [scope page] => jobs::list;
+    GET 200 "projects/{id}/jobs" GUEST READ "Jobs" [scope order_by sort pagination cursor page] => jobs::list;
     GET 200 "projects/{id}/jobs/{job_id}" GUEST READ "A job" [] => jobs::one;
     GET 200 "projects/{id}/jobs/{job_id}/trace" GUEST READ "Log of a job" [] => jobs::trace;
     POST 200 "projects/{id}/jobs/{job_id}/play" DEVELOPER WRITE "Start a manual or a delayed job" [job_variables_attributes] => jobs::play;
@@ -212,9 +229,18 @@ routes! {
     PUT 200 "projects/{id}/pipeline_schedules/{schedule_id}/variables/{key}" DEVELOPER WRITE "Change a variable of a schedule" [value variable_type] => schedules::edit_variable;
     DELETE 202 "projects/{id}/pipeline_schedules/{schedule_id}/variables/{key}" DEVELOPER WRITE "Remove a variable of a schedule" [] => schedules::delete_variable;
 
+    GET 200 "projects/{id}/pipeline_schedules/{schedule_id}/pipelines" GUEST READ "Pipelines that a schedule started" [sort page] => schedules::pipelines;
+
+    GET 200 "projects/{id}/access_tokens" MAINTAINER READ "Tokens of a project" [state page] => tokens::of_project;
+    POST 201 "projects/{id}/access_tokens" MAINTAINER WRITE "Make a token of a project" [name scopes access_level expires_at] => tokens::create_of_project;
+    GET 200 "projects/{id}/access_tokens/{token_id}" MAINTAINER READ "A token of a project" [] => tokens::one_of_project;
+    DELETE 204 "projects/{id}/access_tokens/{token_id}" MAINTAINER WRITE "Revoke a token of a project" [] => tokens::revoke_of_project;
+    POST 200 "projects/{id}/access_tokens/{token_id}/rotate" MAINTAINER WRITE "A new token in the place of a project's" [expires_at] => tokens::rotate_of_project;
+
     GET 200 "projects/{id}/triggers" MAINTAINER READ "Trigger tokens" [page] => triggers::list;
     POST 201 "projects/{id}/triggers" MAINTAINER WRITE "Make a trigger token" [description] => triggers::create;
     GET 200 "projects/{id}/triggers/{trigger_id}" MAINTAINER READ "A trigger token" [] => triggers::one;
+    PUT 200 "projects/{id}/triggers/{trigger_id}" MAINTAINER WRITE "Change a trigger token" [description] => triggers::edit;
     DELETE 204 "projects/{id}/triggers/{trigger_id}" MAINTAINER WRITE "Revoke a trigger token" [] => triggers::revoke;
     POST 201 "projects/{id}/trigger/pipeline" ANYONE FILES "Start a pipeline with a trigger token" [token ref variables] => triggers::start_pipeline;
     POST 201 "projects/{id}/ref/{ref}/trigger/pipeline" ANYONE FILES "Start a pipeline with a trigger token" [token variables] => triggers::start_pipeline;
@@ -230,12 +256,37 @@ routes! {
     GET 200 "projects/{id}/environments" REPORTER READ "Environments" [name search states page] => environments::list;
     GET 200 "projects/{id}/environments/{environment_id}" REPORTER READ "An environment" [] => environments::one;
 
-    GET 200 "projects/{id}/repository/branches" GUEST READ "Branches" [search page] => repository::branches;
-    GET 200 "projects/{id}/repository/branches/{branch}" GUEST READ "A branch" [] => repository::branch;
-    GET 200 "projects/{id}/repository/tags" GUEST READ "Tags" [search page] => repository::tags;
-    GET 200 "projects/{id}/repository/tags/{tag_name}" GUEST READ "A tag" [] => repository::tag;
-    GET 200 "projects/{id}/repository/commits" GUEST READ "Commits" [ref_name path page] => repository::commits;
-    GET 200 "projects/{id}/repository/commits/{sha}" GUEST READ "A commit" [] => repository::commit;
+    GET 200 "projects/{id}/protected_branches" MAINTAINER READ "Rules for branches" [search page] => protected_refs::branches;
+    POST 201 "projects/{id}/protected_branches" MAINTAINER WRITE "Protect branches" [name push_access_level merge_access_level allow_force_push allowed_to_push allowed_to_merge] => protected_refs::protect_branch;
+    GET 200 "projects/{id}/protected_branches/{name}" MAINTAINER READ "A rule for branches" [] => protected_refs::branch;
+    PATCH 200 "projects/{id}/protected_branches/{name}" MAINTAINER WRITE "Change a rule for branches" [allow_force_push allowed_to_push allowed_to_merge] => protected_refs::edit_branch;
+    DELETE 204 "projects/{id}/protected_branches/{name}" MAINTAINER WRITE "Unprotect branches" [] => protected_refs::open_branch;
+    GET 200 "projects/{id}/protected_tags" MAINTAINER READ "Rules for tags" [page] => protected_refs::tags;
+    POST 201 "projects/{id}/protected_tags" MAINTAINER WRITE "Protect tags" [name create_access_level allowed_to_create] => protected_refs::protect_tag;
+    GET 200 "projects/{id}/protected_tags/{name}" MAINTAINER READ "A rule for tags" [] => protected_refs::tag;
+    DELETE 204 "projects/{id}/protected_tags/{name}" MAINTAINER WRITE "Unprotect tags" [] => protected_refs::open_tag;
+
+    GET 200 "projects/{id}/repository/branches" CODE READ "Branches" [search page] => repository::branches;
+    POST 201 "projects/{id}/repository/branches" DEVELOPER WRITE "Make a branch" [branch ref] => repository::create_branch;
+    GET 200 "projects/{id}/repository/branches/{branch}" CODE READ "A branch" [] => repository::branch;
+    DELETE 204 "projects/{id}/repository/branches/{branch}" DEVELOPER WRITE "Remove a branch" [] => repository::delete_branch;
+    GET 200 "projects/{id}/repository/tags" CODE READ "Tags" [search order_by sort page] => repository::tags;
+    POST 201 "projects/{id}/repository/tags" DEVELOPER WRITE "Make a tag" [tag_name ref message] => repository::create_tag;
+    GET 200 "projects/{id}/repository/tags/{tag_name}" CODE READ "A tag" [] => repository::tag;
+    DELETE 204 "projects/{id}/repository/tags/{tag_name}" DEVELOPER WRITE "Remove a tag" [] => repository::delete_tag;
+    GET 200 "projects/{id}/repository/commits" CODE READ "Commits" [ref_name path since until all first_parent page] => repository::commits;
+    GET 200 "projects/{id}/repository/commits/{sha}" CODE READ "A commit" [] => repository::commit;
+    GET 200 "projects/{id}/repository/commits/{sha}/diff" CODE READ "What a commit changed" [page] => repository::commit_diff;
+    GET 200 "projects/{id}/repository/commits/{sha}/refs" CODE READ "Branches and tags that have a commit" [type page] => repository::commit_refs;
+    GET 200 "projects/{id}/repository/commits/{sha}/statuses" CODE READ "Jobs of a commit, and what other systems said of it" [ref stage name all pipeline_id page] => statuses::list;
+    POST 201 "projects/{id}/statuses/{sha}" DEVELOPER WRITE "Say what another system found of a commit" [state ref name context target_url description coverage] => statuses::set;
+    GET 200 "projects/{id}/repository/compare" CODE READ "What lies between two commits" [from to straight] => repository::compare;
+    GET 200 "projects/{id}/repository/merge_base" CODE READ "The newest commit that others come from" [refs] => repository::merge_base;
+    GET 200 "projects/{id}/repository/tree" CODE READ "What a directory holds" [path ref recursive page] => files::tree;
+    GET 200 "projects/{id}/repository/{archive}" CODE READ "An archive: `archive.tar.gz`, `archive.tar`, `archive.zip`" [sha path] => files::archive;
+    GET 200 "projects/{id}/repository/files/{file_path}" CODE READ "A file, in base64" [ref] => files::one;
+    GET 200 "projects/{id}/repository/files/{file_path}/raw" CODE READ "The content of a file" [ref] => files::raw;
+    GET 200 "projects/{id}/repository/blobs/{sha}/raw" CODE READ "The content of a blob" [] => files::blob;
 }
 
 /// Most bytes of a body.
@@ -296,6 +347,12 @@ async fn answer(
         Reply::Json(value) => (status, Json(value)).into_response(),
         Reply::Nothing => status.into_response(),
         Reply::Raw(response) => response,
+        Reply::Keyset(entries, next) => {
+            let headers = keyset_headers(at?.size, next, url, query);
+            let mut response = (status, Json(entries)).into_response();
+            response.headers_mut().extend(headers);
+            response
+        }
         Reply::List(page) => {
             let headers = page_headers(at?, page.total, url, query);
             let mut response = (status, Json(page.entries)).into_response();
@@ -368,17 +425,23 @@ async fn allowed(call: &mut Call, route: &Route) -> Result<(), Failure> {
             Caller::Job(_) => Ok(()),
             _ => Err(Refusal::unauthorized().into()),
         },
-        Need::User | Need::Admin => match &call.caller {
+        Need::Known | Need::User | Need::Admin => match &call.caller {
             Caller::Nobody => Err(Refusal::unauthorized().into()),
+            Caller::User { .. } | Caller::Project(_) if route.need == Need::Known => Ok(()),
             Caller::User { user, .. } if route.need == Need::User || user.admin => Ok(()),
             Caller::User { .. } | Caller::Project(_) | Caller::Job(_) => Err(Failure::forbidden()),
         },
-        Need::Level(least) => {
+        Need::Level(_) | Need::Code => {
             let unseen = match call.caller {
                 Caller::Nobody => Refusal::unauthorized(),
                 _ => Refusal::not_found("project"),
             };
             let Some(project) = find(call).await? else { return Err(unseen.into()) };
+            let least = match route.need {
+                Need::Level(least) => least,
+                _ if project.visibility == "private" => AccessLevel::Reporter,
+                _ => AccessLevel::Guest,
+            };
             let level = call.caller.need_level(&call.app, &project, least).await?;
             call.project = Some((project, level));
             Ok(())

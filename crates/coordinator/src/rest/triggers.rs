@@ -60,6 +60,14 @@ pub(super) async fn create(call: Call) -> Done {
     Ok(Reply::Json(value))
 }
 
+pub(super) async fn edit(call: Call) -> Done {
+    let mut found = find(&call).await?;
+    if let Some(description) = call.filled("description") {
+        found = call.app.store.rename_token(found.id, description).await?;
+    }
+    Ok(Reply::Json(show(&found, &People::read(&call.app).await?)))
+}
+
 pub(super) async fn revoke(call: Call) -> Done {
     let found = find(&call).await?;
     call.app.store.revoke_token(found.id, call.now).await?;

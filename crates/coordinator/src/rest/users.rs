@@ -2,9 +2,10 @@
 
 use super::call::{Call, Done, Failure, Reply};
 use super::entities;
+use crate::auth::Caller;
 use crate::password;
 use harrier_database::{NewUser, UserEdit, UserView};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn show(call: &Call, one: &UserView) -> Value {
     let own = call.caller.user().is_some_and(|user| user.id == one.id);
@@ -16,7 +17,20 @@ fn show(call: &Call, one: &UserView) -> Value {
 }
 
 pub(super) async fn current(call: Call) -> Done {
-    Ok(Reply::Json(show(&call, call.user()?)))
+    match &call.caller {
+        // A token of a project is nobody: it has a name of its own, and no account.
+        Caller::Project(token) => Ok(Reply::Json(json!({
+            "id": null,
+            "username": format!("project_{}_bot_{}", token.project.unwrap_or_default(), token.id),
+            "name": token.name,
+            "state": "active",
+            "locked": false,
+            "bot": true,
+            "avatar_url": null,
+            "web_url": call.app.settings.external_url,
+        }))),
+        _ => Ok(Reply::Json(show(&call, call.user()?))),
+    }
 }
 
 pub(super) async fn list(call: Call) -> Done {
@@ -28,6 +42,14 @@ pub(super) async fn list(call: Call) -> Done {
                 one.username.to_lowercase().contains(text) || one.name.to_lowercase().contains(text)
             })
     });
+    for (name, blocked) in [("active", false), ("blocked", true)] {
+        if call.flag(name)? == Some(true) {
+            all.retain(|one| one.blocked == blocked);
+        }
+    }
+    if call.flag("admins")? == Some(true) {
+        all.retain(|one| one.admin);
+    }
     all.sort_by_key(|one| std::cmp::Reverse(one.id));
     call.list_of(all, |one| show(&call, &one))
 }
@@ -101,6 +123,11 @@ pub(super) async fn delete(call: Call) -> Done {
 
 pub(super) async fn block(call: Call) -> Done {
     change(&call, UserEdit { blocked: Some(true), ..UserEdit::default() }).await?;
+    Ok(Reply::Json(true.into()))
+}
+
+pub(super) async fn unlock(call: Call) -> Done {
+    change(&call, UserEdit { unlocked_at: Some(call.now), ..UserEdit::default() }).await?;
     Ok(Reply::Json(true.into()))
 }
 

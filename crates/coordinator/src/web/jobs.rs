@@ -24,7 +24,7 @@ pub(super) async fn job(visit: &Visit) -> Result<JobView, Failure> {
 /// The same, if the caller may see its log and what it left.
 pub(super) async fn seen(visit: &Visit) -> Result<JobView, Failure> {
     let found = job(visit).await?;
-    let debug = found.debug_trace && !visit.may_run(false);
+    let debug = found.debug_trace && !visit.may_develop();
     if visit.may_see_jobs() && !debug { Ok(found) } else { Err(Failure::Forbidden) }
 }
 
@@ -76,7 +76,7 @@ pub(super) async fn one(visit: Visit) -> Shown {
     };
     let archive = store.artifact(found.id, "archive").await?;
     let needs = config.jobs.get(found.position).and_then(|job| job.needs.as_ref());
-    let run = visit.may_run(pipeline.protected);
+    let run = visit.may_run(&pipeline);
     let complete = found.status.is_complete();
     let shown = JobPage {
         id: found.id,
@@ -170,7 +170,8 @@ pub(super) async fn raw(visit: Visit) -> Shown {
 
 async fn change(visit: &Visit) -> Result<JobView, Failure> {
     let found = job(visit).await?;
-    if visit.may_run(found.protected) { Ok(found) } else { Err(Failure::Forbidden) }
+    let of = visit.app.store.pipeline(found.pipeline).await?;
+    if visit.may_run(&of) { Ok(found) } else { Err(Failure::Forbidden) }
 }
 
 /// Back to where the button was: a pipeline's page, or the job's.

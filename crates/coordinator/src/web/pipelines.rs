@@ -152,7 +152,7 @@ pub(super) async fn list(visit: Visit) -> Shown {
         older: (number * PER_PAGE < total).then(|| query(number + 1)),
         git_ref: filter.git_ref.clone().unwrap_or_default(),
         status: filter.status.clone().unwrap_or_default(),
-        may_run: visit.may_run(false),
+        may_run: visit.may_develop(),
         project: project.path,
     };
     Ok(html(pipelines_page(&page, &shown)))
@@ -170,7 +170,7 @@ pub(super) async fn one(visit: Visit) -> Shown {
     let jobs = visit.app.store.jobs(found.id, false).await?;
     let names = visit.names().await?;
     let config = visit.app.store.config(found.id).await?;
-    let may_run = visit.may_run(found.protected);
+    let may_run = visit.may_run(&found);
     let mut stages: Vec<StageColumn> = Vec::new();
     for job in &jobs {
         if stages.last().is_none_or(|stage| stage.name != job.stage)
@@ -366,7 +366,7 @@ pub(super) async fn create(visit: Visit) -> Shown {
 
 async fn change(visit: &Visit) -> Result<PipelineView, Failure> {
     let found = pipeline(visit).await?;
-    if visit.may_run(found.protected) { Ok(found) } else { Err(Failure::Forbidden) }
+    if visit.may_run(&found) { Ok(found) } else { Err(Failure::Forbidden) }
 }
 
 fn back(visit: &Visit, pipeline: i64) -> Shown {

@@ -61,7 +61,7 @@ pub(super) async fn one(visit: Visit) -> Shown {
         mirror: super::mirror::row(&visit, project.id, &names).await?,
         path: project.path,
         pipelines,
-        may_run: visit.may_run(false),
+        may_run: visit.may_develop(),
     };
     Ok(html(project_page(&page, &shown)))
 }

@@ -5,7 +5,9 @@ use super::visit::{Failure, Shown, Visit, go, html};
 use crate::ci_variable::{can_be_masked, is_key, key_values};
 use crate::cron::Cron;
 use harrier_base::Variable;
-use harrier_database::{AccessLevel, CiVariable, NewSchedule, NewToken, ProjectEdit, Reach, TokenKind};
+use harrier_database::{
+    AccessLevel, CiVariable, NewSchedule, NewToken, ProjectEdit, Protection, Reach, TokenKind,
+};
 use harrier_pages::{
     EnvironmentRow, Flash, MemberRow, RunnersPage, ScheduleRow, SettingsPage, TriggerRow, VariableRow,
     environments_page, settings_page,
@@ -59,8 +61,8 @@ pub(super) async fn shown(visit: &Visit, flash: Option<Flash>) -> Shown {
     let refs = settings
         .protected_branches
         .iter()
-        .cloned()
-        .chain(settings.protected_tags.iter().map(|tag| format!("tag {tag}")));
+        .map(|rule| rule.name.clone())
+        .chain(settings.protected_tags.iter().map(|rule| format!("tag {}", rule.name)));
     let shown = SettingsPage {
         default_branch: project.default_branch.clone(),
         config_path: project.ci_config_path().to_owned(),
@@ -102,9 +104,17 @@ pub(super) async fn general(visit: Visit) -> Shown {
     let lines: Vec<&str> =
         visit.sent("protected_refs").lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let tag = |line: &&str| line.strip_prefix("tag ").map(|tag| tag.trim().to_owned());
-    settings.protected_tags = lines.iter().filter_map(tag).collect();
-    settings.protected_branches =
-        lines.iter().filter(|line| tag(line).is_none()).map(|line| (*line).to_owned()).collect();
+    // A rule that stays keeps what was set by the API.
+    let rule = |known: &[Protection], name: String| {
+        known.iter().find(|rule| rule.name == name).cloned().unwrap_or_else(|| Protection::new(name))
+    };
+    settings.protected_tags =
+        lines.iter().filter_map(tag).map(|name| rule(&settings.protected_tags, name)).collect();
+    settings.protected_branches = lines
+        .iter()
+        .filter(|line| tag(line).is_none())
+        .map(|line| rule(&settings.protected_branches, (*line).to_owned()))
+        .collect();
     let edit = ProjectEdit {
         default_branch: Some(visit.required("default_branch")?),
         settings: Some(settings),

@@ -5,11 +5,12 @@
 use crate::answer::Refusal;
 use crate::app::App;
 use crate::auth::Caller;
+use crate::start::may_run;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use harrier_base::Secret;
-use harrier_database::{AccessLevel, DatabaseError, ProjectView, SessionView, UserView};
+use harrier_database::{AccessLevel, DatabaseError, PipelineView, ProjectView, SessionView, UserView};
 use harrier_pages::{Flash, Language, Page, ProjectPlace, Viewer};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -132,9 +133,13 @@ impl Visit {
     }
 
     /// Whether the caller may start, stop and repeat jobs of a ref.
-    pub fn may_run(&self, protected: bool) -> bool {
-        let least = if protected { AccessLevel::Maintainer } else { AccessLevel::Developer };
-        self.level().is_some_and(|level| level >= least)
+    pub fn may_run(&self, of: &PipelineView) -> bool {
+        self.project.as_ref().is_some_and(|(project, level)| may_run(project, of, *level))
+    }
+
+    /// Whether the caller may start pipelines at all, of what is not protected.
+    pub fn may_develop(&self) -> bool {
+        self.level() >= Some(AccessLevel::Developer)
     }
 
     /// Whether the caller may see logs and artifacts.
