@@ -36,6 +36,9 @@ pub(crate) struct FileFacts {
     pub last_commit: String,
 }
 
+/// Id, kind and bytes of an object.
+type ObjectFacts = (String, String, u64);
+
 /// What became of one file between two commits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FileChange {
@@ -133,7 +136,7 @@ impl Repository {
     }
 
     /// Id, kind and bytes of objects by name, without reading them; `None` for what is not there.
-    fn sizes(&self, names: &[String]) -> Result<Vec<Option<(String, String, u64)>>, GitError> {
+    fn sizes(&self, names: &[String]) -> Result<Vec<Option<ObjectFacts>>, GitError> {
         let input: String = names.iter().map(|name| format!("{}\n", name.replace('\n', " "))).collect();
         let bytes = self.ask("cat-file", &["--batch-check"], input.as_bytes())?;
         let text = String::from_utf8_lossy(&bytes);

@@ -348,3 +348,79 @@ async fn wrong_passwords_of_git_have_to_wait() {
     assert_eq!(status(&server.ask("GET", git, password, "")), "429");
     assert_eq!(status(&server.ask("GET", "/api/v4/user", password, "")), "429");
 }
+
+#[tokio::test]
+async fn an_administrator_sets_everything_up_beside_the_server() {
+    let server = Server::start(&[]).await;
+    let list =
+        |what: &str| -> Value { serde_json::from_str(&server.admin(&["list", what, "--json"])).unwrap() };
+    let fails = |arguments: &[&str]| {
+        let done = Command::new(env!("CARGO_BIN_EXE_harrier"))
+            .args(["admin", "--data"])
+            .arg(server.home.path().join("data"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(!done.status.success(), "{arguments:?}");
+        String::from_utf8(done.stderr).unwrap()
+    };
+    let user_of = |token: &str| {
+        let answer = server.ask("GET", "/api/v4/user", &format!("PRIVATE-TOKEN: {token}\r\n"), "");
+        status(&answer).to_owned()
+    };
+
+    // Users and their tokens.
+    server.admin(&["user", "add", "ann", "--email", "ann@example.com"]);
+    let token = server.admin(&["token", "--user", "ann", "--scope", "api", "--name", "ci"]);
+    assert_eq!(user_of(&token), "200");
+    server.admin(&["user", "block", "ann"]);
+    assert_eq!(user_of(&token), "403");
+    assert_eq!(list("users")[0]["state"], "blocked");
+    server.admin(&["user", "unblock", "ann"]);
+    server.admin(&["user", "edit", "ann", "--display-name", "Ann", "--admin", "true"]);
+    let users = list("users");
+    assert_eq!((&users[0]["name"], &users[0]["admin"]), (&"Ann".into(), &true.into()));
+    let tokens = list("tokens");
+    assert_eq!((&tokens[0]["user"], &tokens[0]["name"]), (&"ann".into(), &"ci".into()));
+    assert!(!server.admin(&["list", "tokens"]).contains(&token));
+    server.admin(&["revoke-token", &tokens[0]["id"].to_string()]);
+    assert_eq!(user_of(&token), "401");
+    assert_eq!(list("tokens"), Value::Array(Vec::new()));
+    server.admin(&["user", "edit", "ann", "--admin", "false"]);
+    assert!(fails(&["user", "block", "root"]).contains("only administrator"));
+    assert!(fails(&["user", "remove", "root"]).contains("only administrator"));
+
+    // A password forgotten too often.
+    let git = "/root/app.git/info/refs?service=git-upload-pack";
+    let password = "Authorization: Basic YW5uOndyb25n\r\n"; // ann:wrong
+    for _ in 0..10 {
+        assert_eq!(status(&server.ask("GET", git, password, "")), "401");
+    }
+    assert_eq!(status(&server.ask("GET", git, password, "")), "429");
+    server.admin(&["user", "unlock", "ann"]);
+    assert!(server.ask("GET", git, password, "").contains("429"), "the address still waits");
+    server.admin(&["user", "remove", "ann"]);
+    assert!(fails(&["user", "unlock", "ann"]).contains("there is no user `ann`"));
+
+    // Projects and runners.
+    server.admin(&["project", "tools/app", "--visibility", "internal"]);
+    assert_eq!(list("projects")[0]["path"], "tools/app");
+    let runner = server.admin(&["runner", "--description", "one", "--tag", "a,b"]);
+    let id = list("runners")[0]["id"].to_string();
+    server.admin(&["edit-runner", &id, "--paused", "true", "--tag", "c", "--description", "two"]);
+    let shown = &list("runners")[0];
+    assert_eq!(
+        (&shown["paused"], &shown["tags"][0], &shown["description"]),
+        (&true.into(), &"c".into(), &"two".into())
+    );
+    assert!(fails(&["edit-runner", &id, "--tag", ""]).contains("would take nothing"));
+    let next = server.admin(&["reset-runner-token", &id]);
+    let verify = |token: &str| {
+        let answer = server.ask("POST", "/api/v4/runners/verify", "", &format!(r#"{{"token": "{token}"}}"#));
+        status(&answer).to_owned()
+    };
+    assert_eq!((verify(&runner).as_str(), verify(&next).as_str()), ("403", "200"));
+    server.admin(&["remove-runner", &id]);
+    assert_eq!(verify(&next), "403");
+    assert!(server.admin(&["list", "runners"]).starts_with("id\ttype\t"));
+}

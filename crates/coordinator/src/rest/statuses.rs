@@ -8,6 +8,7 @@ use crate::time_text::iso;
 use harrier_database::{CommitStatus, JobFilter, JobView, PageAt, PipelineView};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// Most jobs of one commit that are looked through.
 const MOST: usize = 10_000;
@@ -67,10 +68,10 @@ pub(super) async fn list(call: Call) -> Done {
     let mut pipelines: HashMap<i64, PipelineView> = HashMap::new();
     let mut shown = Vec::new();
     for job in found.entries {
-        if !pipelines.contains_key(&job.pipeline) {
-            pipelines.insert(job.pipeline, call.app.store.pipeline(job.pipeline).await?);
-        }
-        let Some(of) = pipelines.get(&job.pipeline) else { continue };
+        let of = match pipelines.entry(job.pipeline) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(call.app.store.pipeline(job.pipeline).await?),
+        };
         let fits = (all || !job.retried)
             && name.as_ref().is_none_or(|name| job.name == *name)
             && stage.as_ref().is_none_or(|stage| job.stage == *stage)

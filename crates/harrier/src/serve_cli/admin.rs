@@ -1,13 +1,14 @@
 //! `harrier admin`: users, tokens, projects and runners without a page, straight on the data directory, whose server may be
 //! running. What is secret is printed alone on standard output, for scripts.
 
+use super::admin_lists::{What, listing};
 use super::{Place, ServeError, finish, first_start, runtime};
 use harrier_base::{Clock as _, Secret, SystemClock};
 use harrier_coordinator::project_path::ProjectPath;
 use harrier_coordinator::{Repository, auth, password};
 use harrier_database::{
-    AccessLevel, NewProject, NewRunner, NewToken, NewUser, Place as At, Registers, Sealer, Store, TokenKind,
-    UserEdit, UserView,
+    AccessLevel, NewProject, NewRunner, NewToken, NewUser, Place as At, Registers, RunnerEdit, Sealer, Store,
+    TokenKind, UserEdit, UserView,
 };
 use std::io::Read as _;
 use std::process::ExitCode;
@@ -23,9 +24,18 @@ pub struct AdminArgs {
 
 #[derive(clap::Subcommand)]
 enum Deed {
-    /// Make or list users
+    /// Make, list, change, block, remove users
     #[command(subcommand)]
     User(UserDeed),
+    /// List users, tokens, runners or projects
+    List {
+        /// What
+        #[arg(value_enum)]
+        what: What,
+        /// As JSON, for scripts
+        #[arg(long)]
+        json: bool,
+    },
     /// Set a user's password: read from standard input, or by a link that is good once
     Password {
         /// Whose
@@ -90,6 +100,41 @@ enum Deed {
         #[arg(long)]
         project: Option<String>,
     },
+    /// End a token; `harrier admin list tokens` shows the numbers
+    RevokeToken {
+        /// Its number
+        id: i64,
+    },
+    /// Change a runner; `harrier admin list runners` shows the numbers
+    EditRunner {
+        /// Its number
+        id: i64,
+        /// Free text
+        #[arg(long)]
+        description: Option<String>,
+        /// Tags, with commas; they take the place of those it has
+        #[arg(long, value_delimiter = ',')]
+        tag: Option<Vec<String>>,
+        /// Also take jobs without tags
+        #[arg(long, value_name = "true|false")]
+        run_untagged: Option<bool>,
+        /// Take jobs of protected refs only
+        #[arg(long, value_name = "true|false")]
+        protected_only: Option<bool>,
+        /// Take nothing until this is taken back
+        #[arg(long, value_name = "true|false")]
+        paused: Option<bool>,
+    },
+    /// Make and print a new authentication token of a runner; the one before ends
+    ResetRunnerToken {
+        /// Its number
+        id: i64,
+    },
+    /// Remove a runner
+    RemoveRunner {
+        /// Its number
+        id: i64,
+    },
     /// Make and print a registration token, which `gitlab-runner register --registration-token` takes; the one before ends
     RegistrationToken {
         /// Of a project's runners (group/name); without it of the instance's
@@ -111,8 +156,42 @@ enum UserDeed {
         #[arg(long)]
         admin: bool,
     },
-    /// List them
+    /// List them; `harrier admin list users --json` for scripts
     List,
+    /// Change one
+    Edit {
+        /// Log-in name
+        name: String,
+        /// Display name
+        #[arg(long)]
+        display_name: Option<String>,
+        /// Mail address
+        #[arg(long)]
+        email: Option<String>,
+        /// May do everything
+        #[arg(long, value_name = "true|false")]
+        admin: Option<bool>,
+    },
+    /// Let somebody do nothing any more; sessions end, tokens do not work
+    Block {
+        /// Log-in name
+        name: String,
+    },
+    /// Let somebody in again
+    Unblock {
+        /// Log-in name
+        name: String,
+    },
+    /// Forgive somebody wrong passwords, after which they would have to wait
+    Unlock {
+        /// Log-in name
+        name: String,
+    },
+    /// Remove a user, with sessions, tokens and memberships; projects stay
+    Remove {
+        /// Log-in name
+        name: String,
+    },
 }
 
 /// Runs the command.
@@ -147,6 +226,63 @@ async fn run(args: &AdminArgs) -> Result<(), ServeError> {
                 println!("{}\t{}{marks}", user.id, user.username);
             }
         }
+        Deed::User(UserDeed::Edit { name, display_name, email, admin }) => {
+            let user = named(&store, name).await?;
+            if *admin == Some(false) {
+                not_the_last(&store, &user).await?;
+            }
+            let edit = UserEdit {
+                name: display_name.clone(),
+                email: email.clone(),
+                admin: *admin,
+                ..UserEdit::default()
+            };
+            store.edit_user(user.id, edit).await?;
+        }
+        Deed::User(UserDeed::Block { name }) => {
+            let user = named(&store, name).await?;
+            not_the_last(&store, &user).await?;
+            store.edit_user(user.id, UserEdit { blocked: Some(true), ..UserEdit::default() }).await?;
+        }
+        Deed::User(UserDeed::Unblock { name }) => {
+            let user = named(&store, name).await?;
+            store.edit_user(user.id, UserEdit { blocked: Some(false), ..UserEdit::default() }).await?;
+        }
+        Deed::User(UserDeed::Unlock { name }) => {
+            let user = named(&store, name).await?;
+            store.edit_user(user.id, UserEdit { unlocked_at: Some(now), ..UserEdit::default() }).await?;
+        }
+        Deed::User(UserDeed::Remove { name }) => {
+            let user = named(&store, name).await?;
+            not_the_last(&store, &user).await?;
+            store.delete_user(user.id).await?;
+        }
+        Deed::List { what, json } => print!("{}", listing(&store, *what, *json).await?),
+        Deed::RevokeToken { id } => store.revoke_token(*id, now).await?,
+        Deed::EditRunner { id, description, tag, run_untagged, protected_only, paused } => {
+            let was = store.runner(*id).await?;
+            let tags = tag.clone().map(|tags| tags.into_iter().filter(|tag| !tag.is_empty()).collect());
+            let left: &Vec<String> = tags.as_ref().unwrap_or(&was.offer.tags);
+            if left.is_empty() && !run_untagged.unwrap_or(was.offer.run_untagged) {
+                return Err(ServeError::Words(
+                    "a runner without tags that takes no untagged jobs would take nothing; give --tag, or --run-untagged true"
+                        .into(),
+                ));
+            }
+            let edit = RunnerEdit {
+                description: description.clone(),
+                tags,
+                run_untagged: *run_untagged,
+                protected_only: *protected_only,
+                paused: *paused,
+                ..RunnerEdit::default()
+            };
+            store.edit_runner(*id, edit).await?;
+        }
+        Deed::ResetRunnerToken { id } => {
+            println!("{}", store.reset_runner_token(*id, None).await?.1.expose());
+        }
+        Deed::RemoveRunner { id } => store.delete_runner(*id).await?,
         Deed::Password { user, stdin } => {
             let user = named(&store, user).await?;
             if *stdin {
@@ -155,7 +291,12 @@ async fn run(args: &AdminArgs) -> Result<(), ServeError> {
                 read.map_err(|error| ServeError::Words(format!("standard input: {error}")))?;
                 let hash = password::hash(Secret::new(text.trim_end_matches(['\r', '\n']))).await;
                 let hash = hash.map_err(|error| ServeError::Words(error.to_string()))?;
-                store.edit_user(user.id, UserEdit { password: Some(hash), ..UserEdit::default() }).await?;
+                store
+                    .edit_user(
+                        user.id,
+                        UserEdit { password: Some(hash), unlocked_at: Some(now), ..UserEdit::default() },
+                    )
+                    .await?;
             } else {
                 let token = first_start::link_token(&store, &user, now).await?;
                 println!("/-/setup/{}", token.expose());
@@ -234,6 +375,18 @@ async fn run(args: &AdminArgs) -> Result<(), ServeError> {
         }
     }
     Ok(())
+}
+
+/// A server without an administrator could not be helped from its page any more.
+async fn not_the_last(store: &Store, user: &UserView) -> Result<(), ServeError> {
+    let others = store.users().await?.into_iter().any(|one| one.admin && !one.blocked && one.id != user.id);
+    if !user.admin || others {
+        return Ok(());
+    }
+    Err(ServeError::Words(format!(
+        "{} is the only administrator; make another first: harrier admin user edit NAME --admin true",
+        user.username
+    )))
 }
 
 async fn named(store: &Store, name: &str) -> Result<UserView, ServeError> {

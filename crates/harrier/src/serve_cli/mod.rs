@@ -2,6 +2,7 @@
 //! what a server does is in `harrier-coordinator`.
 
 mod admin;
+mod admin_lists;
 mod backup;
 mod first_start;
 mod project;

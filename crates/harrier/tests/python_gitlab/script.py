@@ -196,10 +196,55 @@ assert project.members.get(ann.id).access_level == 30
 gl.personal_access_tokens.delete(hers.id)
 refused(401, reader.projects.get, project.id)
 
+# Refs and files of the repository; rules that protect refs.
+assert sorted(one["path"] for one in project.repository_tree(get_all=True)) == [".gitlab-ci.yml"]
+assert project.files.get(".gitlab-ci.yml", ref="main").decode().decode() == CONFIG
+assert project.files.raw(".gitlab-ci.yml", ref="main").decode() == CONFIG
+assert project.repository_archive(format="zip")[:2] == b"PK"
+branch = project.branches.create({"branch": "release/1", "ref": "main"})
+assert not project.branches.get("release/1").protected
+rule = project.protectedbranches.create({"name": "release/*", "push_access_level": 0, "merge_access_level": 40})
+assert project.branches.get("release/1").protected
+assert {one.name for one in project.protectedbranches.list(get_all=True)} == {"main", "release/*"}
+rule.delete()
+branch.delete()
+tag = project.tags.create({"tag_name": "v1", "ref": "main", "message": "One"})
+assert project.tags.get("v1").message == "One"
+project.protectedtags.create({"name": "v*", "create_access_level": 40})
+assert project.tags.get("v1").protected
+assert project.repository_compare("v1", "main")["commits"] == []
+assert [one["new_path"] for one in commit.diff(get_all=True)] == [".gitlab-ci.yml"]
+assert {one["name"] for one in commit.refs("all", get_all=True)} == {"main", "v1"}
+commit.statuses.create({"state": "success", "name": "scan"})
+assert "scan" in {one.name for one in commit.statuses.list(get_all=True)}
+assert project.commits.get("main").last_pipeline["id"]
+
+# Tokens of the project, and tokens that take each other's place.
+bot = project.access_tokens.create({"name": "bot", "scopes": ["api"], "access_level": 30, "expires_at": "2999-01-01"})
+as_bot = gitlab.Gitlab(URL, private_token=bot.token)
+as_bot.auth()
+assert as_bot.user.bot and [one.id for one in as_bot.projects.list(membership=True, get_all=True)] == [project.id]
+refused(403, as_bot.projects.get(project.id).variables.list)
+bot.rotate()
+refused(401, as_bot.auth)
+as_bot = gitlab.Gitlab(URL, private_token=bot.token)
+own = as_bot.personal_access_tokens.get("self")
+assert own.name == "bot"
+own.rotate(self_rotate=True)
+refused(401, as_bot.auth)
+
+# By cursor, to the end.
+jobs = list(project.jobs.list(iterator=True, per_page=2, pagination="keyset", order_by="id"))
+assert len(jobs) == len({one.id for one in jobs}) > 8, jobs
+assert [one.id for one in gl.projects.list(iterator=True, pagination="keyset", order_by="id", per_page=1)] == [project.id]
+assert gl.namespaces.get("root").kind == "user" and gl.groups.list(get_all=True) == []
+assert len(schedule.pipelines.list(get_all=True)) == 1
+
 # Lists in pages, to their end.
 everything = list(project.pipelines.list(per_page=2, iterator=True))
-assert len(everything) == 5 == len({one.id for one in everything}), everything
-assert project.pipelines.list(per_page=2, iterator=True).total == 5
+# Five that were started, and those of the branch and the tag.
+assert len(everything) == 7 == len({one.id for one in everything}), everything
+assert project.pipelines.list(per_page=2, iterator=True).total == 7
 
 # Removed.
 project.jobs.get(again["id"]).erase()
