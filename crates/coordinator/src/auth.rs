@@ -197,6 +197,9 @@ impl Caller {
         let decoded =
             decoded.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(Refusal::unauthorized)?;
         let (name, secret) = decoded.split_once(':').ok_or_else(Refusal::unauthorized)?;
+        if name.contains('\0') {
+            return Err(Refusal::unauthorized());
+        }
         let secret = Secret::new(secret);
         let is_token = secret.expose().starts_with("glpat-") || secret.expose().starts_with("glcbt-");
         if is_token || name == "gitlab-ci-token" {

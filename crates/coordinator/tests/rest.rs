@@ -559,6 +559,11 @@ async fn repositories_are_read_and_refs_made() {
         json!(sha)
     );
     assert_eq!(ok(&get, &format!("{at}/commits?since=2999-01-01"), json!({}), 200).await, json!([]));
+    for body in [json!({"branch": "a\0b", "ref": "main"}), json!({"x": [{"y\0": 1}]})] {
+        let refused = ok(&post, &format!("{at}/branches"), body, 400).await;
+        assert!(refused["message"].as_str().unwrap().contains("zero byte"), "{refused}");
+    }
+    ok(&get, &format!("{at}/branches/a%00b"), json!({}), 400).await;
 
     // What other systems say.
     let said =

@@ -338,9 +338,15 @@ async fn answer(
     let headers = parts.headers.clone();
     let mut call =
         Call { now: app.now(), app, caller, parts: named, given, body: Bytes::new(), headers, project: None };
+    if call.parts.iter().any(|(_, part)| part.contains('\0')) {
+        return Err(zero_byte());
+    }
     allowed(&mut call, route).await?;
     if method != Method::GET {
         call.body = read_body(&mut call.given, parts, body).await?;
+    }
+    if call.given.values().any(holds_nul) {
+        return Err(zero_byte());
     }
     let (at, status) = (call.page(), StatusCode::from_u16(route.status).unwrap_or_default());
     Ok(match (route.handler)(call).await? {
@@ -360,6 +366,20 @@ async fn answer(
             response
         }
     })
+}
+
+fn zero_byte() -> Failure {
+    Refusal::bad("a parameter holds a zero byte").into()
+}
+
+/// Whether a text anywhere in a value has a zero byte, which nothing here can have and PostgreSQL does not keep.
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 /// What stands for the parts of a route's path; `None`: it is another route.

@@ -160,7 +160,10 @@ pub(crate) async fn serve(app: Arc<App>, request: Request<Body>) -> Response {
             .iter()
             .filter(|route| below.is_some() == route.path.starts_with(':') && matches(route, tail).is_some())
             .collect();
-        let Some(first) = fitting.first() else { return Err(Failure::NotFound) };
+        // No name has a zero byte, and PostgreSQL takes none.
+        let Some(first) = fitting.first().filter(|_| !decoded.contains('\0')) else {
+            return Err(Failure::NotFound);
+        };
         let route = fitting.iter().find(|route| route.method == method).unwrap_or(first);
         note_route(&parts.extensions, Class::Page, &shown_path(route));
         visit.parts = matches(route, tail).unwrap_or_default();
