@@ -24,4 +24,4 @@ pub use blocking::BlockingClient;
 pub use body::BodySource;
 pub use error::ClientError;
 pub use jobs::{Asked, JobAnswer, PatchAnswer, Patched, UpdateAnswer, Updated};
-pub use transport::{Client, ClientOptions};
+pub use transport::{Client, ClientOptions, Exchange, Observer};

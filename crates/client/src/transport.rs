@@ -25,7 +25,25 @@ pub struct ClientOptions {
 /// One server, for any number of runners and jobs. Cheap to clone; clones share connections and the queue
 /// version (`last_update`) of each runner token.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(Arc<Inner>, Option<Observer>);
+
+/// Is told of each attempt of each call. It must not take long.
+pub type Observer = Arc<dyn Fn(&Exchange<'_>) + Send + Sync>;
+
+/// One attempt of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange<'a> {
+    /// HTTP method.
+    pub method: &'a str,
+    /// Below `/api/v4`, without its query.
+    pub path: &'a str,
+    /// `None`: no answer.
+    pub status: Option<u16>,
+    /// Until the head of the answer.
+    pub took: Duration,
+    /// The server had asked to come back.
+    pub again: bool,
+}
 
 struct Inner {
     base: Base,
@@ -136,14 +154,22 @@ impl Client {
     /// Makes the client; nothing is read or connected before the first call.
     pub fn new(access: ServerAccess, options: ClientOptions) -> Result<Self, ClientError> {
         let base = Base::parse(&access.url)?;
-        Ok(Self(Arc::new(Inner {
-            base,
-            access,
-            options,
-            plain: Mutex::new(None),
-            secure: Mutex::new(None),
-            last_updates: Mutex::new(HashMap::new()),
-        })))
+        Ok(Self(
+            Arc::new(Inner {
+                base,
+                access,
+                options,
+                plain: Mutex::new(None),
+                secure: Mutex::new(None),
+                last_updates: Mutex::new(HashMap::new()),
+            }),
+            None,
+        ))
+    }
+
+    /// The same client, whose calls are told to `observer`.
+    pub fn observed(&self, observer: Observer) -> Self {
+        Self(Arc::clone(&self.0), Some(observer))
     }
 
     /// The server this client was made for.
@@ -191,7 +217,18 @@ impl Client {
         let mut pushed_back = false;
         let mut tried = 1;
         loop {
-            let mut response = self.follow(&call, &title).await?;
+            let begun = Instant::now();
+            let followed = self.follow(&call, &title).await;
+            if let Some(told) = &self.1 {
+                told(&Exchange {
+                    method: call.method.as_str(),
+                    path: &call.path,
+                    status: followed.as_ref().ok().map(|response| response.status().as_u16()),
+                    took: begun.elapsed(),
+                    again: tried > 1,
+                });
+            }
+            let mut response = followed?;
             let status = response.status();
             if !retry::retriable(status.as_u16()) || tried == retry::ATTEMPTS {
                 pushed_back |= retry::retriable(status.as_u16());

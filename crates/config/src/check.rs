@@ -9,7 +9,7 @@ use crate::mirror::{Host, Runner};
 use crate::reader::{Reader, key_span};
 use crate::sheet::Sheet;
 use crate::source::{Source, alike};
-use crate::spec::{ExecutorSpec, HostSpec, RunnerSpec};
+use crate::spec::{ExecutorSpec, HostSpec, RunnerSpec, SessionServerSpec};
 use crate::table::Table as _;
 use harrier_base::{Secret, expand};
 use std::collections::BTreeMap;
@@ -112,6 +112,7 @@ impl Check<'_> {
         self.one_of(mirror.log_format.as_deref(), &[Key("log_format")], &LOG_FORMATS);
         self.labels(&mirror.labels, &[Key("labels")]);
         self.host_without_effect(mirror);
+        let session_server = self.session_server(mirror);
         let runners =
             mirror.runners.iter().enumerate().map(|(index, runner)| self.runner(index, runner, mirror));
         HostSpec {
@@ -126,6 +127,7 @@ impl Check<'_> {
             },
             shutdown_timeout: Duration::from_secs(positive(mirror.shutdown_timeout).unwrap_or(30)),
             listen_address: mirror.listen_address.clone().filter(|address| !address.is_empty()),
+            session_server,
             runners: runners.collect(),
         }
     }
@@ -302,14 +304,34 @@ impl Check<'_> {
         }
     }
 
+    fn session_server(&mut self, mirror: &Host) -> Option<SessionServerSpec> {
+        let server = mirror.session_server.as_ref()?;
+        let given = |address: &Option<String>| address.clone().filter(|address| !address.trim().is_empty());
+        let listen_address = given(&server.listen_address)?;
+        let advertise_address = given(&server.advertise_address).unwrap_or_else(|| listen_address.clone());
+        for (key, address) in [("listen_address", &listen_address), ("advertise_address", &advertise_address)]
+        {
+            let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+            if address.contains("://") || port.is_none() {
+                self.bad(
+                    &[Step::Key("session_server"), Step::Key(key)],
+                    format!("{address:?} is not host:port"),
+                    "write a name or an address and a port, without a scheme, e.g. runner.example.com:8093",
+                );
+            }
+        }
+        Some(SessionServerSpec {
+            listen_address,
+            advertise_address,
+            session_timeout: Duration::from_secs(positive(server.session_timeout).unwrap_or(1800)),
+        })
+    }
+
     fn host_without_effect(&mut self, mirror: &Host) {
         use Step::Key;
         let none = |what: &str| format!("this build of Harrier has no {what}; the setting has no effect");
         if mirror.sentry_dsn.as_ref().is_some_and(|dsn| !dsn.is_empty()) {
             self.no_effect(&[Key("sentry_dsn")], none("Sentry hook"));
-        }
-        if mirror.session_server.as_ref().is_some_and(|server| server.listen_address.is_some()) {
-            self.no_effect(&[Key("session_server"), Key("listen_address")], none("session server"));
         }
         let usage = mirror.experimental.as_ref().and_then(|experimental| experimental.usage_logger.as_ref());
         if usage.is_some_and(|usage| usage.enabled == Some(true)) {

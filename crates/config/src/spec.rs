@@ -24,8 +24,21 @@ pub struct HostSpec {
     pub shutdown_timeout: Duration,
     /// Metrics server.
     pub listen_address: Option<String>,
+    /// Web terminals; `None`: off.
+    pub session_server: Option<SessionServerSpec>,
     /// The runners, in file order.
     pub runners: Vec<RunnerSpec>,
+}
+
+/// `[session_server]` (`runner-config.md` §10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionServerSpec {
+    /// `host:port`
+    pub listen_address: String,
+    /// `host:port` that servers are told.
+    pub advertise_address: String,
+    /// How long an open terminal may hold a job that is over.
+    pub session_timeout: Duration,
 }
 
 /// One `[[runners]]` entry (`runner-config.md` §5).

@@ -7,9 +7,10 @@ use harrier_base::FailureReason;
 use harrier_config::RunnerSpec;
 use harrier_plan::{ExecutorTraits, JobPlan, Shell, StagePlan};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::Stop;
+use crate::{Door, Stop};
 
 /// What an executor can do; asked once, advertised to servers.
 #[derive(Clone, Debug)]
@@ -160,6 +161,16 @@ pub trait Session: Send + Sync {
 
     /// Finds a stage that an earlier process of this runner had journalled as starting.
     async fn resume(&mut self, start: StageStart<'_>) -> Result<Resumed, StartError>;
+
+    /// The way into the job's place for a person with a terminal; `None`: there is none.
+    fn door(&self) -> Option<Arc<dyn Door>> {
+        None
+    }
+
+    /// No stage comes any more, but a visitor is still there: the place stays fit for one for `time`.
+    async fn linger(&mut self, _time: Duration) -> Result<(), CloseError> {
+        Ok(())
+    }
 
     /// Ends the session: nothing of the job runs or lies about afterwards but what the executor keeps on
     /// purpose. Runs on the runner's time, with `grace` as its budget.

@@ -9,6 +9,7 @@ mod reporter;
 mod reporter_machine;
 mod run_job;
 mod stop;
+mod terminal;
 mod words;
 
 pub use executor::*;
@@ -17,4 +18,5 @@ pub use reporter::{FinalState, ReportCx, acceptance, report};
 pub use reporter_machine::{Now, Reported, ReporterMachine, Signal, Step};
 pub use run_job::{JobOutcome, JobRun, Teardown, run_job};
 pub use stop::{Stop, StopReason};
+pub use terminal::{Desk, Door, NotIn, Seat, VisitError, Visitor};
 pub use words::failed as failed_line;

@@ -6,12 +6,13 @@
 
 use crate::progress::{Progress, StageEnd, StageProgress};
 use crate::{
-    Executor, Exit, JobLog, Ladder, OpenCx, OpenError, Resumed, Running, Session, SessionTicket, StageStart,
-    Stop, StopReason, words,
+    Desk, Executor, Exit, JobLog, Ladder, OpenCx, OpenError, Resumed, Running, Session, SessionTicket,
+    StageStart, Stop, StopReason, words,
 };
 use harrier_base::{Clock, FailureReason};
+use harrier_logpipe::FrameKind;
 use harrier_plan::{Backoff, JobPlan, StageName, StagePlan};
-use harrier_store::{Entry, Journal};
+use harrier_store::{Entry, Journal, RawLog};
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -41,6 +42,10 @@ pub struct JobRun<'a> {
     pub stop: &'a Stop,
     /// The time of day.
     pub clock: &'a dyn Clock,
+    /// Where people come in who want a terminal; `None`: nobody can.
+    pub desk: Option<&'a Desk>,
+    /// Is told which stage begins.
+    pub on_stage: Option<&'a (dyn Fn(&StageName) + Send + Sync)>,
 }
 
 /// How a job ended.
@@ -143,6 +148,9 @@ pub async fn run_job(run: JobRun<'_>) -> (JobOutcome, Teardown) {
             road.conclude(outcome)
         }
     };
+    if let Some(desk) = run.desk {
+        desk.close();
+    }
     (outcome, Teardown(road.session))
 }
 
@@ -180,6 +188,9 @@ impl Road<'_> {
     }
 
     fn section_start(&self, name: &StageName) {
+        if let Some(told) = self.run.on_stage {
+            told(name);
+        }
         if self.run.plan.log.sections {
             self.say(&words::section_start(self.run.clock.now().seconds(), &name.wire()));
         }
@@ -215,6 +226,7 @@ impl Road<'_> {
         }
         let outcome = self.middle().await;
         self.cleanup().await;
+        self.wait_for_visitor().await;
         outcome
     }
 
@@ -345,6 +357,33 @@ impl Road<'_> {
         }
     }
 
+    /// An open terminal holds the job, but not beyond the job's own time (`runner-config.md` §10). Whatever stops the
+    /// job ends it.
+    async fn wait_for_visitor(&mut self) {
+        let Some(desk) = self.run.desk.filter(|desk| desk.occupied()) else { return };
+        let Some(session) = self.session.as_mut().filter(|_| self.run.stop.reason().is_none()) else {
+            return;
+        };
+        let limit = desk.hold().min(self.deadline.saturating_duration_since(Instant::now()));
+        let shown = harrier_base::format_go_duration(Duration::from_secs(limit.as_secs()));
+        // Not one of the counted messages: after a restart nobody is there and it is not said again.
+        let line = words::info(&format!("A terminal is open: the job waits for its end, {shown} at most."));
+        let said = RawLog::open(self.run.cx.raw_log)
+            .and_then(|mut raw| raw.append(FrameKind::Stdout, 0, self.run.clock.now(), line.as_bytes()));
+        if let Err(error) = said {
+            tracing::warn!(%error, "a line of the job's log is lost");
+        }
+        if let Err(error) = session.linger(limit).await {
+            tracing::warn!(%error, "the job's place does not stay for its visitor");
+        }
+        tokio::select! {
+            () = desk.left() => {}
+            () = sleep(limit) => tracing::info!("a terminal was open for too long and is closed"),
+            _ = self.run.stop.pulled() => {}
+        }
+        desk.close();
+    }
+
     /// Opens the session, or takes over the one of an earlier process.
     async fn open(&mut self, prepare_end: Option<(Duration, Instant)>) -> Result<(), JobOutcome> {
         let plan = self.run.plan;
@@ -381,6 +420,9 @@ impl Road<'_> {
             self.say(&words::info(&note));
         }
         self.section_end(&StageName::PrepareExecutor);
+        if let (Some(desk), Some(door)) = (self.run.desk, session.door()) {
+            desk.open(door);
+        }
         if self.progress.ticket.is_none() {
             let SessionTicket(ticket) = session.ticket();
             self.record(&Entry::Opened { ticket })?;

@@ -303,6 +303,8 @@ impl Bench {
             log: &log,
             stop: &self.stop,
             clock: &SystemClock,
+            desk: None,
+            on_stage: None,
         };
         let outcome = match tokio::time::timeout(Duration::from_secs(1_000_000), run_job(run)).await {
             Ok((outcome, teardown)) => {

@@ -3,11 +3,13 @@
 //!
 //! Called by the runner's command line. Job logs never come here.
 
+use harrier_runner::LogCounts;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write as _};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
@@ -102,6 +104,12 @@ impl LogControl {
     }
 }
 
+/// How many lines were written; one log, one count.
+pub fn counts() -> Arc<LogCounts> {
+    static COUNTS: LazyLock<Arc<LogCounts>> = LazyLock::new(Arc::default);
+    Arc::clone(&COUNTS)
+}
+
 struct Lines {
     look: Arc<RwLock<Look>>,
     colour: bool,
@@ -146,6 +154,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         }
         event.record(&mut fields);
         let level = *event.metadata().level();
+        match level {
+            Level::ERROR => counts().errors.fetch_add(1, Ordering::Relaxed),
+            Level::WARN => counts().warnings.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
         let line = match self.look().format {
             Format::Runner => runner_line(level, fields, self.colour),
             Format::Text => text_line(level, fields, Timestamp::now()),

@@ -116,6 +116,8 @@ impl Road {
             log: &log,
             stop: &stop,
             clock: &SystemClock,
+            desk: None,
+            on_stage: None,
         };
         let (mut outcome, teardown) = run_job(run).await;
         let failed =

@@ -146,8 +146,12 @@ pub enum Network {
         name: String,
         /// `enable_ipv6`
         ipv6: bool,
-        /// `network_mtu`
+        /// `network_mtu`; `None`: that of the default bridge.
         mtu: Option<u32>,
+        /// Nobody has asked for it: where the engine has no addresses left for one more network, the default bridge
+        /// will do.
+        #[serde(default)]
+        by_default: bool,
     },
     /// The engine's default bridge; service names go into the hosts file.
     DefaultBridge,
@@ -248,7 +252,8 @@ pub struct HostSettings {
 
 /// Flags that the containers depend on.
 pub(crate) struct ContainerFlags {
-    pub(crate) network_per_build: bool,
+    /// `None`: nobody has set it.
+    pub(crate) network_per_build: Option<bool>,
     pub(crate) native_stop: bool,
     pub(crate) keep_umask: bool,
     pub(crate) init: bool,
@@ -280,6 +285,7 @@ pub(crate) fn containers(cx: &Cx<'_>) -> Result<Containers, Refusal> {
     let base_name = base_name(cx);
     let image = build_image(cx)?;
     let services = services(cx)?;
+    let network = network(cx, !services.is_empty());
     let protected = cx
         .payload
         .git_info
@@ -305,7 +311,7 @@ pub(crate) fn containers(cx: &Cx<'_>) -> Result<Containers, Refusal> {
         helper_image: docker.helper_image.as_ref().map(|name| (cx.expand)(name)),
         services,
         auth: auth(cx),
-        network: network(cx),
+        network,
         volumes: volumes(cx, protected)?,
         build: HostSettings {
             limits: docker.limits.clone(),
@@ -645,17 +651,23 @@ fn auth(cx: &Cx<'_>) -> Auth {
     }
 }
 
-fn network(cx: &Cx<'_>) -> Network {
-    if let Some(mode) = &cx.docker.network_mode {
+/// `executors.md` §10.6; jobs with services have a network of their own by default. `links` and `mac_address` are of the
+/// default bridge.
+fn network(cx: &Cx<'_>, services: bool) -> Network {
+    let docker = cx.docker;
+    if let Some(mode) = &docker.network_mode {
         return Network::Mode((cx.expand)(mode));
     }
-    if !cx.flags.network_per_build {
-        return Network::DefaultBridge;
-    }
+    let by_default = match cx.flags.network_per_build {
+        Some(true) => false,
+        None if services && docker.links.is_empty() && docker.mac_address.is_none() => true,
+        None | Some(false) => return Network::DefaultBridge,
+    };
     Network::PerJob {
         name: format!("{}-{}", base_name(cx), cx.payload.id),
-        ipv6: cx.docker.enable_ipv6,
-        mtu: cx.docker.network_mtu,
+        ipv6: docker.enable_ipv6,
+        mtu: docker.network_mtu,
+        by_default,
     }
 }
 

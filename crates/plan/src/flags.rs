@@ -72,8 +72,8 @@ flags! {
     UseNativeContainerStop "FF_USE_NATIVE_CONTAINER_STOP" false;
 }
 
-/// Every flag with the value that holds for one job, in the order of the table.
-pub(crate) struct Flags(Vec<bool>);
+/// Every flag with the value that holds for one job and whether somebody has set it, in the order of the table.
+pub(crate) struct Flags(Vec<(bool, bool)>);
 
 impl Flags {
     /// Finds the values. `warnings` gains a line for each job variable that is not a boolean.
@@ -83,17 +83,20 @@ impl Flags {
                 .iter()
                 .map(|&(_, name, default, config_only)| {
                     if let Some(&set) = config.get(name) {
-                        return set;
+                        return (set, true);
                     }
                     let given = if config_only { None } else { job.value(name) };
                     match given {
-                        None | Some("") => default,
-                        Some(text) => parse_bool(text).unwrap_or_else(|| {
-                            warnings.push(format!(
-                                "{name}: expected a boolean, got {text:?}, using the default value {default}"
-                            ));
-                            default
-                        }),
+                        None | Some("") => (default, false),
+                        Some(text) => match parse_bool(text) {
+                            Some(value) => (value, true),
+                            None => {
+                                warnings.push(format!(
+                                    "{name}: expected a boolean, got {text:?}, using the default value {default}"
+                                ));
+                                (default, false)
+                            }
+                        },
                     }
                 })
                 .collect(),
@@ -103,12 +106,18 @@ impl Flags {
     /// Whether `flag` is on.
     pub fn on(&self, flag: Flag) -> bool {
         // The table holds every variant in the order of declaration: the macro makes both from one list.
-        self.0[flag as usize]
+        self.0[flag as usize].0
+    }
+
+    /// The value that somebody has set; `None`: the default holds.
+    pub fn given(&self, flag: Flag) -> Option<bool> {
+        let (value, given) = self.0[flag as usize];
+        given.then_some(value)
     }
 
     /// The flags as variables (`executors.md` §2.1, item 1).
     pub fn variables(&self) -> impl Iterator<Item = Variable> {
-        TABLE.iter().zip(&self.0).map(|((_, name, ..), on)| Variable::public(*name, on.to_string()))
+        TABLE.iter().zip(&self.0).map(|((_, name, ..), (on, _))| Variable::public(*name, on.to_string()))
     }
 
     /// The header line, when a flag differs from its default (`runner-api.md` §15.6).
@@ -116,8 +125,8 @@ impl Flags {
         let changed: Vec<String> = TABLE
             .iter()
             .zip(&self.0)
-            .filter(|((_, _, default, _), on)| default != *on)
-            .map(|((_, name, ..), on)| format!("{name}:{on}"))
+            .filter(|((_, _, default, _), (on, _))| default != on)
+            .map(|((_, name, ..), (on, _))| format!("{name}:{on}"))
             .collect();
         (!changed.is_empty()).then(|| format!("  feature flags: {}", changed.join(", ")))
     }
@@ -161,6 +170,7 @@ mod tests {
             let mut warnings = Vec::new();
             let flags = Flags::resolve(&config, &job, &mut warnings);
             assert_eq!(flags.on(Flag::Timestamps), want);
+            assert_eq!(flags.given(Flag::NetworkPerBuild), None);
             assert_eq!(!warnings.is_empty(), warned);
         }
     }

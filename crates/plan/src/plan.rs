@@ -149,7 +149,7 @@ pub fn plan_job(payload: &JobPayload, spec: &RunnerSpec, facts: &Facts) -> Resul
             variables: &variables,
             expand: &expand,
             flags: containers::ContainerFlags {
-                network_per_build: flags.on(Flag::NetworkPerBuild),
+                network_per_build: flags.given(Flag::NetworkPerBuild),
                 native_stop: flags.on(Flag::UseNativeContainerStop),
                 keep_umask: flags.on(Flag::DisableUmaskForDockerExecutor),
                 init: flags.on(Flag::UseInitWithDockerExecutor),

@@ -45,6 +45,12 @@ pub(crate) fn watch(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }.map_err(io::Error::from)
 }
 
+/// Lets a task wait for a terminal to have something to read and room to write.
+pub(crate) fn watch_both(terminal: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: as in `watch`.
+    unsafe { AsyncFd::register(terminal) }.map_err(io::Error::from)
+}
+
 /// Closes every descriptor from 3 up. Only for a process that has just begun and has opened nothing itself.
 pub(crate) fn close_inherited() {
     // SAFETY: the supervisor calls this before it opens or wraps any descriptor above 2, so no owner in this
@@ -65,6 +71,21 @@ pub(crate) fn unblock_signals(command: &mut Command) {
     // SAFETY: between `fork` and `exec` only `pthread_sigmask` and `sigaction` are called, which are
     // async-signal-safe; the function allocates nothing and captures nothing.
     unsafe { command.pre_exec(default_signals) };
+}
+
+/// Makes the program of `command` lead a session of its own whose terminal is its standard input.
+pub(crate) fn lead_terminal(command: &mut Command) {
+    // SAFETY: between `fork` and `exec` only system calls are made that are async-signal-safe; the function allocates
+    // nothing and captures nothing.
+    unsafe { command.pre_exec(take_terminal) };
+}
+
+fn take_terminal() -> std::io::Result<()> {
+    default_signals()?;
+    rustix::process::setsid()?;
+    // Standard input is the terminal by now: the standard library puts the streams in place before it calls us.
+    rustix::process::ioctl_tiocsctty(std::io::stdin())?;
+    Ok(())
 }
 
 /// No signal blocked, and those that end programs doing so: whoever started the runner (`nohup`, a service manager) may have

@@ -65,6 +65,7 @@ mod spec;
 mod supervised;
 mod supervisor;
 mod sweep;
+mod terminal;
 
 pub use claim::ClaimError;
 pub use exit::Exit;
@@ -74,3 +75,4 @@ pub use supervised::{Lost, Reattach, ReattachError, StartError, StopFailed, Supe
 pub use supervised::{reattach, start, stop_ladder};
 pub use supervisor::{SUPERVISE, Step, supervise_main, supervise_watched};
 pub use sweep::{Swept, sweep, sweep_marked};
+pub use terminal::{OnTerminal, Terminal};

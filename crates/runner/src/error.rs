@@ -12,6 +12,14 @@ pub enum HostError {
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StoreError),
+    /// A server of the runner's own cannot listen.
+    #[error("{setting} in config.toml: {why}; choose another address, or remove the setting")]
+    Listen {
+        /// Which setting.
+        setting: &'static str,
+        /// What is wrong.
+        why: String,
+    },
     /// Signals cannot be received.
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),

@@ -207,6 +207,12 @@ impl Feed {
         self.entries.retain(|e| e.listed || e.jobs + e.asking > 0);
     }
 
+    /// For the metrics: requests under way, and how many there may be: as configured, as the answers suggest, as used.
+    pub(crate) fn requests(&self, key: &str) -> Option<(u32, u32, f64, u32)> {
+        let entry = self.entries.iter().find(|e| e.rules.key == key)?;
+        Some((entry.asking, entry.rules.request_concurrency.max(1), entry.fluid, entry.most_requests()))
+    }
+
     /// Whether this entry is put to sleep, for the log.
     pub(crate) fn is_asleep(&self, key: &str) -> bool {
         self.entries.iter().any(|e| e.rules.key == key && e.sleeps())
@@ -214,11 +220,14 @@ impl Feed {
 }
 
 impl Entry {
-    fn may_ask(&self) -> bool {
+    fn most_requests(&self) -> u32 {
         let hard = self.rules.request_concurrency.max(1);
-        let soft = if self.rules.adaptive { (self.fluid.ceil() as u32).clamp(1, hard) } else { hard };
+        if self.rules.adaptive { (self.fluid.ceil() as u32).clamp(1, hard) } else { hard }
+    }
+
+    fn may_ask(&self) -> bool {
         self.listed
-            && self.asking < soft
+            && self.asking < self.most_requests()
             && (self.rules.limit == 0 || self.jobs + self.asking < self.rules.limit)
     }
 

@@ -6,6 +6,8 @@
 
 use crate::HostOptions;
 use crate::left_over::Left;
+use crate::metrics::{Metrics, ShownJob};
+use crate::session_server::OpenSession;
 use crate::slots::Seat;
 use harrier_api::{Info, JobPayload};
 use harrier_base::{Clock, FailureReason};
@@ -29,10 +31,13 @@ pub(crate) struct Workshop {
     pub(crate) options: HostOptions,
     pub(crate) system_id: String,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// A job that was just handed out.
 pub(crate) struct NewJob {
+    /// In the metrics.
+    pub(crate) shown: ShownJob,
     pub(crate) spec: Arc<RunnerSpec>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) client: Client,
@@ -42,6 +47,8 @@ pub(crate) struct NewJob {
     pub(crate) seat: Seat,
     /// The feed's key of the entry.
     pub(crate) key: String,
+    /// The way to a terminal in it.
+    pub(crate) session: Option<OpenSession>,
 }
 
 /// A job that an earlier process has left.
@@ -98,6 +105,8 @@ pub(crate) async fn carry_out(shop: Arc<Workshop>, job: NewJob, stop: Stop) {
                 executor: job.executor,
                 client: job.client,
                 left: Left::Untouched,
+                session: job.session,
+                shown: Arc::new(job.shown),
             };
             work.through(&shop, stop).await;
         }
@@ -113,7 +122,7 @@ pub(crate) async fn carry_out(shop: Arc<Workshop>, job: NewJob, stop: Stop) {
 }
 
 /// Goes on with a job that an earlier process has left.
-pub(crate) async fn take_up(shop: Arc<Workshop>, job: LeftJob, stop: Stop) {
+pub(crate) async fn take_up(shop: Arc<Workshop>, job: LeftJob, shown: ShownJob, stop: Stop) {
     let work = Work {
         dir: job.dir,
         journal: Arc::new(Mutex::new(job.journal)),
@@ -122,6 +131,9 @@ pub(crate) async fn take_up(shop: Arc<Workshop>, job: LeftJob, stop: Stop) {
         executor: job.executor,
         client: job.client,
         left: job.left,
+        // The server was told of one that went with the former process.
+        session: None,
+        shown: Arc::new(shown),
     };
     work.through(&shop, stop).await;
 }
@@ -208,6 +220,7 @@ async fn refuse(shop: &Arc<Workshop>, job: &NewJob, reason: FailureReason, messa
     let reported = report(cx, finished_rx, |_| {}).await;
     // It says nothing that the server does not have by now.
     let _ = std::fs::remove_file(&scratch);
+    job.shown.ended(Duration::ZERO, Some(reason.wire()));
     tracing::warn!(
         job = id,
         "job-status" = "failed",
@@ -227,6 +240,8 @@ struct Work {
     executor: Arc<dyn Executor>,
     client: Client,
     left: Left,
+    session: Option<OpenSession>,
+    shown: Arc<ShownJob>,
 }
 
 /// What the acceptance came to.
@@ -382,6 +397,8 @@ impl Work {
             let (plan, executor) = (Arc::clone(&self.plan), Arc::clone(&self.executor));
             let (journal, log, stop) = (Arc::clone(&self.journal), Arc::clone(log), stop.clone());
             let (dir, shop) = (self.dir.clone(), Arc::clone(shop));
+            let shown = Arc::clone(&self.shown);
+            let desk = self.session.as_ref().map(|session| session.desk.clone());
             tokio::spawn(
                 async move {
                     let raw = dir.raw_log();
@@ -398,6 +415,8 @@ impl Work {
                         log: &log,
                         stop: &stop,
                         clock: shop.clock.as_ref(),
+                        desk: desk.as_ref(),
+                        on_stage: Some(&|stage| shown.stage(stage)),
                     })
                     .await
                 }
@@ -497,11 +516,13 @@ impl Work {
         let duration_s = took.as_millis() as f64 / 1000.0;
         let reported = words_for(reported);
         if state.success {
+            self.shown.ended(took, None);
             tracing::info!(duration_s, "job-status" = "success", reported, "Job succeeded");
             return;
         }
         let reason = outcome.and_then(|o| o.reason).unwrap_or(FailureReason::JobCanceled);
         let error = outcome.map_or("canceled", |o| o.message.as_str());
+        self.shown.ended(took, Some(reason.wire()));
         tracing::warn!(
             duration_s,
             "job-status" = "failed",

@@ -5,15 +5,20 @@
 
 mod error;
 mod feed;
+mod http_server;
 mod job;
 mod left_over;
+mod metrics;
+mod metrics_server;
 mod options;
+mod own_process;
 mod reload;
 mod rotation;
 mod service;
+mod session_server;
 mod signals;
 mod slots;
 
 pub use error::{Ended, HostError};
-pub use options::{HostOptions, OnConfig, Program, Source, runner_info, state_dir};
+pub use options::{HostOptions, LogCounts, OnConfig, Program, Source, runner_info, state_dir};
 pub use service::{HostSignal, run, serve};

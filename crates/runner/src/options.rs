@@ -5,6 +5,7 @@ use harrier_config::{HostSpec, RunnerSpec};
 use harrier_engine::{Abilities, Executor};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// Who we are towards servers and in job logs.
@@ -43,6 +44,15 @@ pub enum Source {
 /// Is shown every configuration that comes into force.
 pub type OnConfig = Arc<dyn Fn(&HostSpec) + Send + Sync>;
 
+/// How many lines this process has written to its log, for the metrics; whoever writes the log counts.
+#[derive(Debug, Default)]
+pub struct LogCounts {
+    /// Warnings.
+    pub warnings: AtomicU64,
+    /// Errors.
+    pub errors: AtomicU64,
+}
+
 /// All the host needs to know.
 #[derive(Clone)]
 pub struct HostOptions {
@@ -64,6 +74,8 @@ pub struct HostOptions {
     pub listen_address: Option<String>,
     /// Called with the configuration at the start and after each reload, e.g. to set the log's level.
     pub on_config: Option<OnConfig>,
+    /// Lines of the log by level.
+    pub log_counts: Arc<LogCounts>,
 }
 
 /// The state directory for a `config.toml`: `chosen` (`HARRIER_STATE_DIR`), else `.harrier` beside the file.

@@ -4,9 +4,12 @@ use crate::error::{Ended, HostError};
 use crate::feed::{Came, Feed, Rules, Turn};
 use crate::job::{HostNote, LeftJob, NewJob, Workshop, carry_out, take_up};
 use crate::left_over::Left;
+use crate::metrics::{Metrics, ProcessState, RunnerLabels, Taken};
+use crate::metrics_server;
 use crate::options::{HostOptions, Source, executor_info, runner_info};
 use crate::reload::ConfigFile;
 use crate::rotation::{self, Rotated, RotationError};
+use crate::session_server::{OpenSession, SessionServer};
 use crate::slots::{Seat, Seats};
 use harrier_api::JobRequest;
 use harrier_base::{Secret, SystemClock, short_token};
@@ -70,12 +73,23 @@ pub async fn serve(options: HostOptions, signals: mpsc::Receiver<HostSignal>) ->
             (None, alone(runner, *shutdown_timeout), system_id.clone())
         }
     };
-    if options.listen_address.is_some() || spec.listen_address.is_some() {
-        tracing::warn!(
-            "listen_address is set, but this version of Harrier has no metrics server; nothing listens there"
-        );
-    }
-    let shop = Workshop { options, system_id, clock: Arc::new(SystemClock) };
+    let metrics =
+        Arc::new(Metrics::new(system_id.clone(), options.program.clone(), Arc::clone(&options.log_counts)));
+    let metrics_server = match options.listen_address.as_ref().or(spec.listen_address.as_ref()) {
+        Some(address) => metrics_server::start(address, &metrics)
+            .await
+            .map_err(|why| HostError::Listen { setting: "listen_address", why })?,
+        None => None,
+    };
+    let session_server = match &spec.session_server {
+        Some(wanted) => Some(
+            SessionServer::start(wanted)
+                .await
+                .map_err(|why| HostError::Listen { setting: "listen_address of [session_server]", why })?,
+        ),
+        None => None,
+    };
+    let shop = Workshop { options, system_id, clock: Arc::new(SystemClock), metrics };
     let mut service = Service {
         shop: Arc::new(shop),
         state,
@@ -92,6 +106,8 @@ pub async fn serve(options: HostOptions, signals: mpsc::Receiver<HostSignal>) ->
         rotation: JoinSet::new(),
         rotate_from: HashMap::new(),
         sweeping: JoinSet::new(),
+        session_server,
+        _metrics_server: metrics_server,
         begin: Instant::now(),
         draining: false,
         stop: None,
@@ -118,6 +134,7 @@ fn alone(runner: &RunnerSpec, shutdown_timeout: Duration) -> HostSpec {
         connection_max_age: Some(Duration::from_secs(900)),
         shutdown_timeout,
         listen_address: None,
+        session_server: None,
         runners: vec![runner],
     }
 }
@@ -128,6 +145,7 @@ struct Listed {
     executor: Arc<dyn Executor>,
     client: Client,
     request: JobRequest,
+    labels: RunnerLabels,
 }
 
 /// A job task, by its id.
@@ -147,12 +165,16 @@ struct Service {
     feed: Feed,
     seats: Seats,
     asks: JoinSet<JobAnswer>,
-    asking: HashMap<Id, String>,
+    /// Which entry asks, and the way to a terminal in the job that may come.
+    asking: HashMap<Id, (String, Option<OpenSession>)>,
     jobs: JoinSet<()>,
     working: HashMap<Id, Working>,
     rotation: JoinSet<(Arc<RunnerSpec>, Result<Rotated, RotationError>)>,
     rotate_from: HashMap<String, Instant>,
     sweeping: JoinSet<()>,
+    session_server: Option<SessionServer>,
+    /// Its task; dropping the set ends it.
+    _metrics_server: Option<JoinSet<()>>,
     begin: Instant,
     draining: bool,
     /// Told to stop: until when, and by which signal.
@@ -273,6 +295,8 @@ impl Service {
                 }
             };
             clients.insert((access, age), client.clone());
+            let labels = RunnerLabels { short: short.clone(), name: spec.name.clone() };
+            let client = client.observed(self.shop.metrics.observer(&labels));
             let nth = same.entry((spec.url.clone(), short.clone())).or_insert(0);
             let key = format!("{} {short} {nth}", spec.url);
             *nth += 1;
@@ -285,15 +309,25 @@ impl Service {
                 unhealthy_limit: spec.unhealthy_requests_limit,
                 unhealthy_interval: spec.unhealthy_interval,
             });
+            let mut info = runner_info(&self.shop.options.program, Some((spec, executor.abilities())));
+            if self.session_server.is_none() {
+                info.features.session = false;
+                info.features.terminal = false;
+            }
             let request = JobRequest {
-                info: runner_info(&self.shop.options.program, Some((spec, executor.abilities()))),
+                info,
                 token: spec.token.clone(),
                 system_id: self.shop.system_id.clone(),
                 last_update: String::new(),
                 session: None,
             };
-            let listed =
-                Listed { spec: Arc::new(spec.clone()), executor: Arc::clone(executor), client, request };
+            let listed = Listed {
+                spec: Arc::new(spec.clone()),
+                executor: Arc::clone(executor),
+                client,
+                request,
+                labels,
+            };
             entries.insert(key, listed);
         }
         if (self.spec.concurrent as usize) < rules.len() {
@@ -306,6 +340,8 @@ impl Service {
         }
         self.clients = clients;
         self.entries = entries;
+        let shown = self.entries.values().map(|listed| (listed.labels.clone(), listed.spec.limit)).collect();
+        self.shop.metrics.configured(self.spec.concurrent, shown);
         let now = self.now();
         self.feed.configure(now, self.spec.concurrent, self.spec.check_interval, rules);
         if let Some(told) = &self.shop.options.on_config {
@@ -346,7 +382,18 @@ impl Service {
                     self.feed.adopt(now, &key);
                     let stop = Stop::new();
                     let span = span_of_plan(&job.plan);
-                    let task = take_up(Arc::clone(&self.shop), job, stop.clone()).instrument(span);
+                    let plan = &job.plan;
+                    let shown = self.shop.metrics.taken(Taken {
+                        runner: RunnerLabels {
+                            short: plan.runner.short_token.clone(),
+                            name: plan.runner.name.clone(),
+                        },
+                        executor: &plan.runner.executor,
+                        url: job_url(&plan.server.url, &plan.job.project_path, plan.job.id),
+                        info: None,
+                        with_stages: false,
+                    });
+                    let task = take_up(Arc::clone(&self.shop), job, shown, stop.clone()).instrument(span);
                     let id = self.jobs.spawn(task).id();
                     self.working.insert(id, Working { key, seat, stop });
                 }
@@ -423,9 +470,14 @@ impl Service {
                         self.feed.answered(now, &key, Came::Nothing, false);
                         continue;
                     };
-                    let (client, request) = (listed.client.clone(), listed.request.clone());
+                    let (client, mut request) = (listed.client.clone(), listed.request.clone());
+                    let session = self.session_server.as_ref().filter(|_| request.info.features.session);
+                    let session = session.and_then(SessionServer::open);
+                    request.session = session.as_ref().map(|session| session.told.clone());
                     let id = self.asks.spawn(async move { client.request_job(&request).await }).id();
-                    self.asking.insert(id, key);
+                    self.shop.metrics.turn(&listed.labels);
+                    self.show_requests(&key);
+                    self.asking.insert(id, (key, session));
                 }
             }
         }
@@ -441,18 +493,24 @@ impl Service {
                 (error.id(), None)
             }
         };
-        let Some(key) = self.asking.remove(&id) else { return };
+        let Some((key, session)) = self.asking.remove(&id) else { return };
         let now = self.now();
         let Some(JobAnswer { asked, pushed_back }) = answer else {
             return self.feed.answered(now, &key, Came::Nothing, false);
         };
+        if let (Asked::Failed(_) | Asked::Forbidden(_) | Asked::Unusable(_), Some(listed)) =
+            (&asked, self.entries.get(&key))
+        {
+            self.shop.metrics.turn_failed(&listed.labels, "other");
+        }
         let (runner, runner_name) = self.entries.get(&key).map_or_else(Default::default, |listed| {
             (short_token(listed.spec.token.expose()).to_owned(), listed.spec.name.clone())
         });
         let came = match asked {
             Asked::Job { payload, correlation_id } => {
                 self.feed.answered(now, &key, Came::Job, pushed_back);
-                if !self.start(&key, *payload, correlation_id) {
+                self.show_requests(&key);
+                if !self.start(&key, *payload, correlation_id, session) {
                     self.feed.job_ended(now, &key);
                 }
                 return;
@@ -475,7 +533,11 @@ impl Service {
             }
         };
         self.feed.answered(now, &key, came, pushed_back);
+        self.show_requests(&key);
         if came == Came::Unhealthy && self.feed.is_asleep(&key) {
+            if let Some(listed) = self.entries.get(&key) {
+                self.shop.metrics.unhealthy(&listed.labels);
+            }
             let sleep = self.entries.get(&key).map(|listed| listed.spec.unhealthy_interval);
             tracing::error!(
                 runner,
@@ -486,8 +548,22 @@ impl Service {
         }
     }
 
+    fn show_requests(&self, key: &str) {
+        if let (Some(listed), Some((now, hard, adaptive, used))) =
+            (self.entries.get(key), self.feed.requests(key))
+        {
+            self.shop.metrics.requests(&listed.labels, now, hard, adaptive, used);
+        }
+    }
+
     /// Starts the job; false if its entry is gone.
-    fn start(&mut self, key: &str, payload: harrier_api::JobPayload, correlation_id: String) -> bool {
+    fn start(
+        &mut self,
+        key: &str,
+        payload: harrier_api::JobPayload,
+        correlation_id: String,
+        session: Option<OpenSession>,
+    ) -> bool {
         let Some(listed) = self.entries.get(key) else {
             tracing::error!(
                 job = payload.id,
@@ -521,7 +597,15 @@ impl Service {
                 "Checking for jobs... received"
             );
         });
+        let shown = self.shop.metrics.taken(Taken {
+            runner: listed.labels.clone(),
+            executor: listed.spec.executor.name(),
+            url: job_url(&listed.spec.url, &info.project_full_path, payload.id),
+            info: Some(info),
+            with_stages: flag(&listed.spec, "FF_EXPORT_HIGH_CARDINALITY_METRICS", false),
+        });
         let job = NewJob {
+            shown,
             spec: Arc::clone(&listed.spec),
             executor: Arc::clone(&listed.executor),
             client: listed.client.clone(),
@@ -530,6 +614,7 @@ impl Service {
             correlation_id,
             seat: seat.clone(),
             key: key.to_owned(),
+            session,
         };
         let stop = Stop::new();
         if let Some((_, signal)) = self.stop {
@@ -565,6 +650,7 @@ impl Service {
                     jobs = self.jobs.len(),
                     "asked to stop: no new jobs, the running ones go on to their end"
                 );
+                self.shop.metrics.enter(ProcessState::Graceful);
                 self.drain();
             }
             HostSignal::Stop(name) if self.stop.is_none() => {
@@ -576,6 +662,7 @@ impl Service {
                     "told to stop: running jobs are ended"
                 );
                 self.drain();
+                self.shop.metrics.enter(ProcessState::Forceful);
                 self.stop = Some((Instant::now() + timeout, name));
                 for working in self.working.values() {
                     working.stop.pull(StopReason::Interrupted(name.to_owned()));
@@ -617,10 +704,13 @@ impl Service {
                 self.spec = spec;
                 self.configure();
             }
-            Some(Err(error)) => tracing::error!(
-                %error,
-                "the changed configuration is not used, the one in force stays; mend the file, it is read again when it changes"
-            ),
+            Some(Err(error)) => {
+                self.shop.metrics.configuration_broken();
+                tracing::error!(
+                    %error,
+                    "the changed configuration is not used, the one in force stays; mend the file, it is read again when it changes"
+                )
+            }
         }
     }
 
@@ -660,9 +750,11 @@ impl Service {
         match rotated {
             Ok((spec, Ok(Rotated { unsaved: None, .. }))) => {
                 tracing::info!(runner_name = spec.name, "the runner's token was replaced");
+                self.shop.metrics.configuration_written(true);
                 self.reload(true);
             }
             Ok((spec, Ok(Rotated { identity, unsaved: Some(error) }))) => {
+                self.shop.metrics.configuration_written(false);
                 tracing::error!(
                     runner_name = spec.name,
                     error,
@@ -728,6 +820,11 @@ fn runner_of(url: &str, short: &str) -> String {
 
 fn flag(spec: &RunnerSpec, name: &str, default: bool) -> bool {
     spec.feature_flags.get(name).copied().unwrap_or(default)
+}
+
+/// The job's page.
+fn job_url(server: &str, project: &str, id: i64) -> String {
+    format!("{server}/{project}/-/jobs/{id}")
 }
 
 /// A number that older servers do not send is left out of the log.

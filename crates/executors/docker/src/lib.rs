@@ -26,6 +26,7 @@ mod settings;
 mod shell_detect;
 mod stop;
 mod sweep;
+mod terminal;
 mod uses;
 mod visit;
 mod warm;
@@ -86,7 +87,13 @@ impl Default for DockerExecutor {
 impl DockerExecutor {
     /// An executor that has connected to nothing yet.
     pub fn new() -> Self {
-        let features = harrier_api::Features { image: true, services: true, ..Abilities::shell_features() };
+        let features = harrier_api::Features {
+            image: true,
+            services: true,
+            session: true,
+            terminal: true,
+            ..Abilities::shell_features()
+        };
         Self {
             abilities: Abilities {
                 name: "docker",
@@ -276,14 +283,18 @@ impl Executor for DockerExecutor {
     async fn open(&self, job: &JobPlan, cx: &OpenCx<'_>) -> Result<Box<dyn Session>, OpenError> {
         let mut place = self.place(job, cx, None).await?;
         let (helped, fit) = open::find_helper(&mut place, &self.shared).await?;
-        let place = Arc::new(place);
         let shared = Arc::clone(&self.shared);
         let (gone_tx, mut gone) = watch::channel(false);
         let (tx, rx) = oneshot::channel::<Result<DockerSession, DockerError>>();
         // Tells the task that nobody waits any more.
         let guard = GivenUp(gone_tx);
         tokio::spawn(async move {
-            let made = open::make(&place, &shared, helped, &mut gone).await;
+            let ground = open::make_ground(&mut place).await;
+            let place = Arc::new(place);
+            let made = match ground {
+                Ok(()) => open::make(&place, &shared, helped, &mut gone).await,
+                Err(error) => Err(error),
+            };
             let answer = match made {
                 Ok(ready) => {
                     let stay = fit.zip(shared.warm.clone());
@@ -324,7 +335,8 @@ impl Executor for DockerExecutor {
             ),
             reason: Some(FailureReason::RunnerSystemFailure),
         })?;
-        let place = self.place(job, cx, Some(ticket)).await?;
+        let mut place = self.place(job, cx, Some(ticket)).await?;
+        place.settle_network();
         Ok(Box::new(DockerSession::reopened(Arc::new(place))))
     }
 

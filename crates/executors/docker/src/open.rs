@@ -68,7 +68,14 @@ pub(crate) enum Helped {
     Fresh,
 }
 
-/// Makes everything. After an error, and when `given_up` turns true, the caller clears the place.
+/// What everything else stands on: the network.
+pub(crate) async fn make_ground(place: &mut Place) -> Result<(), DockerError> {
+    place.words.info(&format!("Using Docker executor with image {} ...", place.containers.image.name));
+    clear_former_life(place).await?;
+    place.make_network().await
+}
+
+/// Makes the rest. After an error, and when `given_up` turns true, the caller clears the place.
 pub(crate) async fn make(
     place: &Arc<Place>,
     shared: &Shared,
@@ -76,13 +83,11 @@ pub(crate) async fn make(
     given_up: &mut watch::Receiver<bool>,
 ) -> Result<Ready, DockerError> {
     let containers = &place.containers;
-    place.words.info(&format!("Using Docker executor with image {} ...", containers.image.name));
-    clear_former_life(place).await?;
     let long = async {
         let attached = match helped {
             Helped::Warm(attached) => Some(attached),
             Helped::Fresh => {
-                place.make_ground().await?;
+                place.make_volumes().await?;
                 None
             }
         };

@@ -14,6 +14,7 @@ use bollard::query_parameters::{
     RemoveVolumeOptions,
 };
 use futures_util::future::join_all;
+use harrier_base::Variable;
 use harrier_plan::{Containers, JobPlan, LABEL_PREFIX, Network, Shell, Volume};
 use harrier_store::{JobDir, Ledger};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub(crate) const CONTAINER: &str = "docker-container";
 pub(crate) const VOLUME: &str = "docker-volume";
 /// A network of a job.
 pub(crate) const NETWORK: &str = "docker-network";
+
+/// Option of a bridge.
+const MTU_OPTION: &str = "com.docker.network.driver.mtu";
 
 /// How long the engine may take to finish a removal that is under way.
 const REMOVAL_PAUSE: Duration = Duration::from_millis(100);
@@ -214,8 +218,8 @@ impl Place {
         Ok(self.ledger.remove(CONTAINER, name)?)
     }
 
-    /// Makes the job's volumes and its network.
-    pub async fn make_ground(&self) -> Result<(), DockerError> {
+    /// Makes the job's volumes.
+    pub async fn make_volumes(&self) -> Result<(), DockerError> {
         let temporary =
             self.ticket.volumes.iter().map(|(name, destination)| self.volume(name, destination, None));
         let reusable = self.containers.volumes.iter().filter_map(|volume| match volume {
@@ -224,9 +228,7 @@ impl Place {
             }
             Volume::Bind(_) | Volume::Temporary { .. } => None,
         });
-        let (temporary, reusable, network) =
-            tokio::join!(join_all(temporary), join_all(reusable), self.make_network());
-        network?;
+        let (temporary, reusable) = tokio::join!(join_all(temporary), join_all(reusable));
         temporary.into_iter().chain(reusable).collect()
     }
 
@@ -265,14 +267,54 @@ impl Place {
         created.map(drop).map_err(self.failed(format!("create the volume {name}")))
     }
 
-    async fn make_network(&self) -> Result<(), DockerError> {
-        let Network::PerJob { name, ipv6, mtu } = &self.containers.network else { return Ok(()) };
+    /// Makes the network of the job's own, if it is to have one. Where nobody has asked for it and the engine has no addresses
+    /// left, the job is on the default bridge from now on.
+    pub async fn make_network(&mut self) -> Result<(), DockerError> {
+        let Network::PerJob { name, by_default, .. } = &self.containers.network else { return Ok(()) };
+        let (name, by_default) = (name.clone(), *by_default);
         // One that a former life of the job has left may be half made.
-        remove_network(&self.engine, name).await?;
-        self.ledger.add(NETWORK, name, &self.owner.job)?;
-        let options = mtu.map(|mtu| [("com.docker.network.driver.mtu".to_owned(), mtu.to_string())].into());
+        remove_network(&self.engine, &name).await?;
+        self.ledger.add(NETWORK, &name, &self.owner.job)?;
+        match self.create_network(&name).await {
+            Err(DockerError::Engine { cause, .. }) if by_default && no_addresses_left(&cause) => {
+                self.words.warning(&format!(
+                    "the engine has no addresses left for a network of the job's own ({cause}); the job is on the default bridge, \
+                     where other jobs can reach it: remove networks that nobody uses, or give the engine more default-address-pools"
+                ));
+                self.ledger.remove(NETWORK, &name)?;
+                self.ticket.network = None;
+            }
+            made => made?,
+        }
+        self.settle_network();
+        Ok(())
+    }
+
+    /// Brings the plan in line with the network that is there, as the ticket has it (`executors.md` §10.6).
+    pub fn settle_network(&mut self) {
+        if !matches!(self.containers.network, Network::PerJob { .. }) {
+            return;
+        }
+        match &self.ticket.network {
+            Some(name) => {
+                let variable = Variable::public("CI_BUILD_NETWORK_NAME", name.clone());
+                for job in [&mut self.job, &mut self.any_shell] {
+                    Arc::make_mut(job).variables.push(variable.clone());
+                }
+            }
+            None => Arc::make_mut(&mut self.containers).network = Network::DefaultBridge,
+        }
+    }
+
+    async fn create_network(&self, name: &str) -> Result<(), DockerError> {
+        let Network::PerJob { ipv6, mtu, .. } = &self.containers.network else { return Ok(()) };
+        let mtu = match mtu {
+            Some(mtu) => Some(mtu.to_string()),
+            None => self.mtu_of_the_default_bridge().await,
+        };
+        let options = mtu.map(|mtu| [(MTU_OPTION.to_owned(), mtu)].into());
         let request = NetworkCreateRequest {
-            name: name.clone(),
+            name: name.to_owned(),
             driver: Some("bridge".to_owned()),
             enable_ipv6: ipv6.then_some(true),
             options,
@@ -285,6 +327,12 @@ impl Place {
             .await
             .map(|_| ())
             .map_err(self.failed(format!("create the network {name}")))
+    }
+
+    /// What it was made smaller for holds for other bridges as well. `None`: the engine has no such bridge, or it says nothing.
+    async fn mtu_of_the_default_bridge(&self) -> Option<String> {
+        let found = self.engine.docker.inspect_network("bridge", None).await.ok()?;
+        found.options?.remove(MTU_OPTION)
     }
 
     /// Removes all that belongs to the job. Goes on after a failure; returns what is still there.
@@ -328,6 +376,17 @@ impl Place {
         }
         left
     }
+}
+
+/// The words of engines, of several versions and kinds.
+fn no_addresses_left(cause: &str) -> bool {
+    [
+        "non-overlapping IPv4 address pool",
+        "predefined address pools have been fully subnetted",
+        "could not find free subnet",
+    ]
+    .iter()
+    .any(|words| cause.contains(words))
 }
 
 /// Removes a container whatever it does; nothing there is fine.

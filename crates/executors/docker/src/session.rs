@@ -9,13 +9,14 @@ use crate::place::Place;
 use crate::pull::is_root;
 use crate::relog::{Kept, Skip, kept};
 use crate::shell_detect::{FirstWords, all_or_nothing};
+use crate::terminal::Entrance;
 use crate::warm::{Fit, Warm};
 use crate::{services, stop};
 use async_trait::async_trait;
 use bollard::query_parameters::LogsOptions;
 use futures_util::StreamExt;
 use harrier_engine::{
-    CloseError, Exit, Ladder, Resumed, Running, Session, SessionTicket, StageStart, StartError, Stop,
+    CloseError, Door, Exit, Ladder, Resumed, Running, Session, SessionTicket, StageStart, StartError, Stop,
     StopReason, WaitError,
 };
 use harrier_logpipe::FrameKind;
@@ -635,6 +636,19 @@ impl Session for DockerSession {
             Target::Helper => Ok(Resumed::NeverStarted),
             Target::Build => Ok(self.resume_build(&start).await?),
         }
+    }
+
+    fn door(&self) -> Option<Arc<dyn Door>> {
+        Some(Arc::new(Entrance { place: Arc::clone(&self.place) }))
+    }
+
+    async fn linger(&mut self, time: Duration) -> Result<(), CloseError> {
+        // One that was never used is still awake.
+        if self.build.is_some() {
+            return Ok(());
+        }
+        let limit = crate::visit::stay_awake(&self.place, &self.helper, time);
+        limit.await.map_err(|error| CloseError { message: error.to_string(), left: Vec::new() })
     }
 
     async fn keep(mut self: Box<Self>, time: Duration, grace: Duration) -> Result<(), CloseError> {

@@ -1,7 +1,7 @@
 //! The command of the build container (`executors.md` §3.2): find a shell, become it. Pure.
 
 /// bash before sh, each in the usual places; busybox images may have theirs elsewhere.
-const SHELLS: [&str; 7] = [
+pub(crate) const SHELLS: [&str; 7] = [
     "/usr/local/bin/bash",
     "/usr/bin/bash",
     "/bin/bash",

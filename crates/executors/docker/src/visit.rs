@@ -46,6 +46,15 @@ pub(crate) async fn keep(
     if !place.ticket.joined {
         place.remove_container(&place.ticket.helper, true).await?;
     }
+    stay_awake(place, helper, time).await
+}
+
+/// Starts the build container once more, to do nothing for `time`.
+pub(crate) async fn stay_awake(
+    place: &Place,
+    helper: &Mutex<HelperHand>,
+    time: Duration,
+) -> Result<(), DockerError> {
     let mut attached = build_again(place, helper).await?;
     let script = format!("exec sleep {}\n", time.as_secs().max(1));
     attached.tell(script.as_bytes(), true).await;

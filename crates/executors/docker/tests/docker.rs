@@ -94,8 +94,11 @@ async fn without_a_cache_volumes_go_with_the_job() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_answers_to_its_names() {
-    for flag in ["false", "true"] {
-        let bench = Bench::new(&["wget -qO- http://web:8080/; wget -qO- http://harrier-test-busybox:8080/"])
+    for flag in ["", "false", "true"] {
+        let bench = Bench::new(&[
+            "wget -qO- http://web:8080/; wget -qO- http://harrier-test-busybox:8080/",
+            "echo \"network ${CI_BUILD_NETWORK_NAME:-none}, $(cat /sys/class/net/eth0/mtu) bytes\"",
+        ])
             .variable("FF_NETWORK_PER_BUILD", flag)
             .with(
                 "services",
@@ -112,6 +115,12 @@ async fn a_service_answers_to_its_names() {
                 "from the first service\nfrom the first service\n",
             ],
         );
+        // With services the job has a network of its own unless somebody says no.
+        let format = "{{index .Options \"com.docker.network.driver.mtu\"}}";
+        let mtu = docker(&["network", "inspect", "bridge", "--format", format]);
+        let network = if flag == "false" { "network none, " } else { "network runner-" };
+        let mtu = if mtu.is_empty() { "1500".to_owned() } else { mtu };
+        contains(&log, &[network, &format!(" {mtu} bytes\n")]);
         assert!(!log.contains("probably didn't start"), "{log}");
         bench.assert_clean();
     }

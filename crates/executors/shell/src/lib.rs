@@ -35,7 +35,12 @@ impl ShellExecutor {
             abilities: Abilities {
                 name: "shell",
                 shell: Shell::Bash,
-                features: Features { shared: true, ..Abilities::shell_features() },
+                features: Features {
+                    shared: true,
+                    session: true,
+                    terminal: true,
+                    ..Abilities::shell_features()
+                },
                 shared: true,
                 own_dirs: None,
                 isolated: false,

@@ -5,9 +5,12 @@ use crate::running::{InProcess, Supervision};
 use crate::{Ticket, command};
 use async_trait::async_trait;
 use harrier_base::FailureReason;
-use harrier_engine::{CloseError, OpenCx, Resumed, Running, Session, SessionTicket, StageStart, StartError};
+use harrier_engine::{
+    CloseError, Door, OpenCx, Resumed, Running, Session, SessionTicket, StageStart, StartError, VisitError,
+    Visitor,
+};
 use harrier_plan::{JobPlan, StagePlan, Target};
-use harrier_process::{Reattach, Spec, Swept};
+use harrier_process::{OnTerminal, Reattach, Spec, Swept, Terminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -147,6 +150,14 @@ impl Session for ShellSession {
         }
     }
 
+    fn door(&self) -> Option<Arc<dyn Door>> {
+        Some(Arc::new(Entrance {
+            line: command::login_shell(self.job.shell, self.user.as_deref()),
+            project: self.job.dirs.project.clone(),
+            cwd: self.place.cwd.clone(),
+        }))
+    }
+
     /// The files stay by themselves; of the processes nothing is of use.
     async fn keep(self: Box<Self>, _time: Duration, grace: Duration) -> Result<(), CloseError> {
         self.close(grace).await
@@ -165,6 +176,36 @@ impl Session for ShellSession {
                 left: vec![self.place.job_dir.clone()],
             }),
         }
+    }
+}
+
+/// A login shell on the machine: in the job's directory, but not of the job and without its variables (`executors.md` §9).
+struct Entrance {
+    line: command::CommandLine,
+    project: PathBuf,
+    cwd: PathBuf,
+}
+
+#[async_trait]
+impl Door for Entrance {
+    async fn visit(&self, mut visitor: Visitor) -> Result<(), VisitError> {
+        let cwd = if self.project.is_dir() { &self.project } else { &self.cwd };
+        let what = OnTerminal {
+            program: self.line.program.clone(),
+            args: self.line.args.clone(),
+            env: vec![("TERM".to_owned(), "xterm-256color".to_owned())],
+            unset: command::hidden(),
+            cwd: cwd.clone(),
+            size: visitor.size,
+        };
+        let program = what.program.display();
+        let mut terminal = Terminal::start(&what).map_err(|error| VisitError {
+            message: format!("{program} cannot be started on a terminal: {error}"),
+        })?;
+        terminal
+            .serve(&mut visitor.input, &mut visitor.output)
+            .await
+            .map_err(|error| VisitError { message: format!("the terminal is lost: {error}") })
     }
 }
 

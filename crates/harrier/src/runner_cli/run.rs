@@ -82,6 +82,7 @@ pub fn options(source: Source, config: &Path, user: Option<String>) -> Result<Ho
         working_directory: std::env::current_dir().map_err(CliError::Start)?,
         listen_address: None,
         on_config: None,
+        log_counts: crate::log_format::counts(),
     })
 }
 

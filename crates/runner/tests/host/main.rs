@@ -42,6 +42,7 @@ impl Life {
             working_directory: home.path().to_owned(),
             listen_address: None,
             on_config: None,
+            log_counts: Arc::default(),
         };
         let service = runtime.spawn(serve(options, listen));
         Self { runtime: Some(runtime), signals, service }

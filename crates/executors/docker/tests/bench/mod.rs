@@ -204,6 +204,8 @@ impl Bench {
             log: &log,
             stop: &self.stop,
             clock: &SystemClock,
+            desk: None,
+            on_stage: None,
         };
         let (outcome, teardown) = run_job(run).await;
         teardown.run().await;
