@@ -213,17 +213,12 @@ impl<'a> Drive<'a> {
     /// A status that needs nothing but itself.
     fn set(&mut self, position: usize, wanted: Kept, due_at: Option<i64>) -> Result<()> {
         let id = self.jobs[position].id;
-        let finished = wanted.status == Status::Created;
+        // None of these is an end: what a job had of one goes when it is started over.
         self.tx.execute(
-            "UPDATE jobs SET status = $1, attempt = $2, allowed = $3, due_at = $4 WHERE id = $5",
+            "UPDATE jobs SET status = $1, attempt = $2, allowed = $3, due_at = $4, finished_at = NULL, failure_reason = NULL \
+             WHERE id = $5",
             params![wanted.status.word(), wanted.attempt, wanted.allowed, due_at, id],
         )?;
-        if finished {
-            self.tx.execute(
-                "UPDATE jobs SET finished_at = NULL, failure_reason = NULL WHERE id = $1",
-                params![id],
-            )?;
-        }
         self.became(position, wanted);
         Ok(())
     }
