@@ -6,6 +6,7 @@ use crate::id_tokens::SigningKey;
 use crate::metrics::Metrics;
 use crate::notifier::Notifier;
 use crate::password::Attempts;
+use crate::pushes::Pushes;
 use crate::settings::Settings;
 use crate::traces::Traces;
 use crate::{operations, request_record, rest, runner_api, web};
@@ -41,6 +42,8 @@ pub struct App {
     pub(crate) metrics: Metrics,
     /// Whether the server has been told to end: what waits or follows ends then.
     pub(crate) stopping: watch::Sender<bool>,
+    /// Pushes that are under way.
+    pub pushes: Pushes,
     /// What the person who started it chose.
     pub settings: Settings,
     /// What signs id tokens, once it is wanted.
@@ -96,6 +99,7 @@ impl App {
             attempts: Attempts::default(),
             metrics: Metrics::default(),
             stopping: watch::Sender::new(false),
+            pushes: Pushes::default(),
             settings,
             signing_key: OnceCell::new(),
             _lock: lock,
@@ -121,7 +125,9 @@ impl App {
     /// What goes on without requests: waking those who wait, and what time brings. Ends when it is dropped.
     pub async fn background(self: &Arc<Self>) -> Result<JoinSet<()>, StartError> {
         let now = self.now();
-        let reservation = i64::try_from(self.settings.reservation.as_millis()).unwrap_or(i64::MAX);
+        // A runner that has the job says so in a moment; one that never got the answer must not keep the job for long.
+        let reservation = self.settings.reservation.min(Duration::from_secs(10));
+        let reservation = i64::try_from(reservation.as_millis()).unwrap_or(i64::MAX);
         self.store.resume(now, now.saturating_add(reservation)).await?;
         self.store.resume_mirrors(now).await?;
         let mut tasks = JoinSet::new();

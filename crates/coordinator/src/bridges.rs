@@ -137,6 +137,7 @@ impl App {
             user: bridge.pipeline.user,
             from: Some(MadeBy { pipeline: bridge.pipeline.id, bridge: bridge.job.id }),
             cancels_older: false,
+            pushed: None,
             artifacts,
         };
         made(self.compile_and_keep(&project, given).await?)

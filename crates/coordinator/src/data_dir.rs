@@ -54,6 +54,11 @@ impl DataDir {
         self.root.join("secret.key")
     }
 
+    /// Notes of pushes that git carries out at present.
+    pub fn push_notes(&self, project: i64) -> PathBuf {
+        self.repository(project).join("pushes")
+    }
+
     /// The bare repository of a project.
     pub fn repository(&self, project: i64) -> PathBuf {
         self.root.join("git").join(format!("{project}.git"))

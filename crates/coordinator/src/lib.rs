@@ -28,6 +28,7 @@ mod operations;
 pub mod password;
 mod project_making;
 pub mod project_path;
+mod push_note;
 mod pushes;
 mod repository;
 mod request_record;

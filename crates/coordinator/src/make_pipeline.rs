@@ -31,6 +31,8 @@ pub struct Start {
     pub tag: bool,
     /// Commit.
     pub sha: String,
+    /// The whole name of the ref that was pushed and the object it is at now, which a tag's commit is not.
+    pub pushed: Option<(String, String)>,
     /// Commit before the push; `None` for a new ref, and for what is no push.
     pub before: Option<String>,
     /// Who starts it.
@@ -64,6 +66,7 @@ pub(crate) struct ToCompile {
     pub user: Option<i64>,
     pub from: Option<MadeBy>,
     pub cancels_older: bool,
+    pub pushed: Option<(String, String)>,
     /// Archives that `include: artifact` may read: job name and file.
     pub artifacts: Vec<(String, PathBuf)>,
 }
@@ -198,6 +201,7 @@ impl App {
                 user: start.user.map(|user| user.id),
                 from: start.from,
                 cancels_older,
+                pushed: start.pushed,
                 artifacts: Vec::new(),
             },
         )
@@ -266,6 +270,7 @@ impl App {
             asks,
             messages,
             cancels_older: given.cancels_older,
+            pushed: given.pushed,
         };
         let made = self.store.create_pipeline(new, self.now()).await?;
         repository.keep_for_pipeline(made.id, &sha)?;

@@ -1,24 +1,97 @@
 //! What a push leads to: the default branch of a new project, and a pipeline for each branch and tag. Called by git over HTTP
-//! before the client is told that all is well, at the start for refs that moved while no server was there to see it, and by
-//! mirrors.
+//! before the client is told that all is well, by mirrors, and for refs that moved while no server was there to see it: at the
+//! start, and when somebody is about to push, since a git that outlived its server may move a ref after the start.
 
 use crate::app::App;
 use crate::ci_variable::is_key;
 use crate::git_http::{Push, RefChange};
 use crate::make_pipeline::{Made, NoPipeline, Start, waiting};
+use crate::push_note::{PushNote, Written};
 use harrier_base::Variable;
 use harrier_database::{DatabaseError, PageAt, ProjectEdit, ProjectView, UserView};
 use harrier_pipeline::Status;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A push of more refs makes no pipelines, as with GitLab: it brings a history, not a change.
 const MOST: usize = 4;
 
+/// Projects that are pushed to at present.
+#[derive(Default)]
+pub struct Pushes(Mutex<HashMap<i64, Arc<Pushed>>>);
+
+#[derive(Default)]
+struct Pushed {
+    under_way: AtomicUsize,
+    /// Whoever makes pipelines of pushes to this project.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// A push that git has begun or is about to. Dropped, it is over.
+pub struct UnderWay {
+    project: Arc<Pushed>,
+    note: Option<Written>,
+}
+
+impl UnderWay {
+    /// The pipelines are made: the next server has nothing to make up for. Not said by a server that ends in between.
+    fn done(mut self) {
+        if let Some(note) = self.note.take() {
+            note.forget();
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.project.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Pushes {
+    fn of(&self, project: i64) -> Arc<Pushed> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|id, pushed| *id == project || Arc::strong_count(pushed) > 1);
+        Arc::clone(all.entry(project).or_default())
+    }
+}
+
 impl App {
+    /// git is about to carry a push out. What a later server must know to make its pipelines is written down.
+    pub fn begin_push(&self, project: i64, user: Option<&UserView>, push: &Push) -> UnderWay {
+        let pushed = self.pushes.of(project);
+        pushed.under_way.fetch_add(1, Ordering::SeqCst);
+        let note = PushNote::of(user.map(|user| user.id), push).write(&self.data.push_notes(project));
+        let note = note.inspect_err(|error| {
+            tracing::warn!(project, error = %error, "a push was not written down; it goes on");
+        });
+        UnderWay { project: pushed, note: note.ok() }
+    }
+
     /// Refs of a project were changed. Gives what the person who pushed is to read.
-    pub async fn pushed(&self, project: ProjectView, user: Option<UserView>, push: Push) -> Vec<String> {
+    pub async fn pushed(
+        &self,
+        project: ProjectView,
+        user: Option<UserView>,
+        push: Push,
+        under_way: UnderWay,
+    ) -> Vec<String> {
+        if push.changes.is_empty() {
+            under_way.done();
+            return Vec::new();
+        }
         self.metrics.pushed();
         let by = user.as_ref().map(|user| user.username.as_str()).unwrap_or_default();
         tracing::info!(project = project.path, user = by, refs = push.changes.len(), "push");
+        let turns = self.pushes.of(project.id);
+        let _turn = turns.turn.lock().await;
+        let said = self.carry_on(project, user, push).await;
+        under_way.done();
+        said
+    }
+
+    async fn carry_on(&self, project: ProjectView, user: Option<UserView>, push: Push) -> Vec<String> {
         let project = self.with_default_branch(project, &push).await;
         let skip = push.options.iter().any(|option| option == "ci.skip");
         let variables: Vec<Variable> = push.options.iter().filter_map(|option| variable(option)).collect();
@@ -29,40 +102,58 @@ impl App {
                 "{new} branches and tags at once make no pipelines; start one by hand where it is wanted."
             ));
         }
-        for change in &push.changes {
-            if !skip && new <= MOST && !change.deletes() {
-                said.extend(self.ref_moved(&project, user.clone(), change, &variables).await);
+        let (makes, others): (Vec<&RefChange>, Vec<&RefChange>) =
+            push.changes.iter().partition(|change| !skip && new <= MOST && !change.deletes());
+        let mut dealt_with: Vec<(String, Option<String>)> = Vec::new();
+        for change in makes {
+            match self.ref_moved(&project, user.clone(), change, &variables).await {
+                Ok(words) => said.extend(words),
+                Err(words) => {
+                    said.extend(words);
+                    dealt_with.push((change.name.clone(), Some(change.new.clone())));
+                }
             }
-            // Written after its pipeline: a server that dies between the two makes it at its next start.
-            let sha = (!change.deletes()).then_some(change.new.as_str());
-            if let Err(error) = self.store.set_known_ref(project.id, &change.name, sha).await {
-                tracing::error!(project = project.path, name = change.name, error = %error, "a ref was not written down");
-            }
+        }
+        dealt_with.extend(others.iter().map(|c| (c.name.clone(), (!c.deletes()).then(|| c.new.clone()))));
+        if !dealt_with.is_empty()
+            && let Err(error) = self.store.set_known_refs(project.id, dealt_with).await
+        {
+            tracing::error!(project = project.path, error = %error, "refs were not written down");
         }
         said
     }
 
-    /// The pipeline of a branch or tag that moved; what a person is to read of it.
+    /// The pipeline of a branch or tag that moved, and with it the ref is known; what a person is to read of it. `Err`: there is
+    /// none, and the ref is still to be written down.
     pub(crate) async fn ref_moved(
         &self,
         project: &ProjectView,
         user: Option<UserView>,
         change: &RefChange,
         variables: &[Variable],
-    ) -> Vec<String> {
+    ) -> Result<Vec<String>, Vec<String>> {
         let (git_ref, tag) = match change.name.strip_prefix("refs/heads/") {
             Some(branch) => (branch, false),
             None => match change.name.strip_prefix("refs/tags/") {
                 Some(tag) => (tag, true),
-                None => return Vec::new(),
+                None => return Err(Vec::new()),
             },
         };
+        match self.store.known_ref(project.id, &change.name).await {
+            // Whoever made up for what a server before this one began came first.
+            Ok(Some(known)) if known == change.new => return Ok(Vec::new()),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::error!(project = project.path, error = %error, "a ref could not be looked up")
+            }
+        }
         let start = Start {
             source: "push".to_owned(),
             git_ref: git_ref.to_owned(),
             tag,
             sha: change.new.clone(),
             before: (!change.creates()).then(|| change.old.clone()),
+            pushed: Some((change.name.clone(), change.new.clone())),
             user,
             variables: variables.to_vec(),
             ..Start::default()
@@ -79,13 +170,13 @@ impl App {
                 let errors = made.messages.iter().filter(|message| message.error);
                 said.extend(errors.take(10).map(|message| format!("  {}", message.text)));
                 said.push(format!("  {url}"));
-                said
+                Ok(said)
             }
-            Ok(Made::None(NoPipeline::NoFile(_) | NoPipeline::Skipped)) => Vec::new(),
-            Ok(Made::None(why)) => vec![format!("{git_ref}: {}", why.message())],
+            Ok(Made::None(NoPipeline::NoFile(_) | NoPipeline::Skipped)) => Err(Vec::new()),
+            Ok(Made::None(why)) => Err(vec![format!("{git_ref}: {}", why.message())]),
             Err(error) => {
                 tracing::error!(project = project.path, git_ref, error = %error, "a push has no pipeline");
-                vec![format!("{git_ref}: no pipeline could be made: {error}")]
+                Err(vec![format!("{git_ref}: no pipeline could be made: {error}")])
             }
         }
     }
@@ -116,6 +207,48 @@ impl App {
         self.store.edit_project(project.id, edit).await.unwrap_or(project)
     }
 
+    /// Pipelines of refs of a project that moved while no server was there to make them.
+    pub async fn make_up_for_pushes_to(&self, project: ProjectView) -> Result<(), DatabaseError> {
+        let turns = self.pushes.of(project.id);
+        let _turn = turns.turn.lock().await;
+        // Who pushes at present makes the pipelines; what is older waits for the next who comes here. What moved in a mirror is
+        // found by its next fetch.
+        if turns.under_way.load(Ordering::SeqCst) > 0 || self.store.mirror(project.id).await?.is_some() {
+            return Ok(());
+        }
+        let known = self.store.known_refs(project.id).await?;
+        let (repository, notes) = (self.repository(project.id), self.data.push_notes(project.id));
+        let read = waiting(move || {
+            let refs = repository.raw_refs()?;
+            Ok::<_, std::io::Error>((refs, PushNote::read_all(&notes)))
+        });
+        let Ok(Ok((now, notes))) = read.await else { return Ok(()) };
+        let mut changes = moved(&known, &now);
+        if !changes.is_empty() {
+            tracing::info!(project = project.path, refs = changes.len(), "refs moved while no server ran");
+        }
+        for (note, written) in notes {
+            let (of_note, others): (Vec<RefChange>, Vec<RefChange>) =
+                changes.into_iter().partition(|change| note.names(change));
+            changes = others;
+            if of_note.is_empty() {
+                // A git that outlived its server may still be at it.
+                written.forget_if_old();
+                continue;
+            }
+            let user = match note.user {
+                Some(user) => self.store.user(user).await.ok(),
+                None => None,
+            };
+            self.carry_on(project.clone(), user, note.push(of_note)).await;
+            written.forget();
+        }
+        if !changes.is_empty() {
+            self.carry_on(project, None, Push { changes, ..Push::default() }).await;
+        }
+        Ok(())
+    }
+
     /// Pipelines of refs that moved while no server was there to make them.
     pub async fn make_up_for_pushes(&self) -> Result<(), DatabaseError> {
         let mut number = 1;
@@ -125,22 +258,7 @@ impl App {
                 return Ok(());
             }
             for project in page.entries {
-                let known = self.store.known_refs(project.id).await?;
-                let repository = self.repository(project.id);
-                // What moved in a mirror is found by its next fetch.
-                if !repository.dir().is_dir() || self.store.mirror(project.id).await?.is_some() {
-                    continue;
-                }
-                let Ok(Ok(now)) = waiting(move || repository.raw_refs()).await else { continue };
-                let changes = moved(&known, &now);
-                if !changes.is_empty() {
-                    tracing::info!(
-                        project = project.path,
-                        refs = changes.len(),
-                        "refs moved while no server ran"
-                    );
-                    self.pushed(project, None, Push { changes, ..Push::default() }).await;
-                }
+                self.make_up_for_pushes_to(project).await?;
             }
             number += 1;
         }

@@ -5,6 +5,7 @@
 use harrier_base::GIT_REPOSITORY_VARIABLES;
 use harrier_pipeline::payload::Tree;
 use harrier_pipeline::{FetchError, IncludeSource};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -176,22 +177,90 @@ impl Repository {
             .collect())
     }
 
-    /// Every branch and tag with the object it names, which for an annotated tag is the tag itself; as pushes tell them.
-    pub fn raw_refs(&self) -> Result<Vec<(String, String)>, GitError> {
+    /// Every branch and tag with the object it names, which for an annotated tag is the tag itself; as pushes tell them. Read from
+    /// git's files, without a process.
+    pub fn raw_refs(&self) -> io::Result<Vec<(String, String)>> {
         self.refs_below(&["refs/heads", "refs/tags"])
     }
 
     /// The same, and merge requests: all that a mirror brings.
-    pub fn mirrored_refs(&self) -> Result<Vec<(String, String)>, GitError> {
+    pub fn mirrored_refs(&self) -> io::Result<Vec<(String, String)>> {
         self.refs_below(&["refs/heads", "refs/tags", "refs/merge-requests"])
     }
 
-    fn refs_below(&self, places: &[&str]) -> Result<Vec<(String, String)>, GitError> {
-        let args = [&["--format=%(refname) %(objectname)"], places].concat();
-        let bytes = self.ask("for-each-ref", &args, b"")?;
-        let text = String::from_utf8_lossy(&bytes);
-        let pairs = text.lines().filter_map(|line| line.split_once(' '));
-        Ok(pairs.map(|(name, id)| (name.to_owned(), id.to_owned())).collect())
+    fn refs_below(&self, places: &[&str]) -> io::Result<Vec<(String, String)>> {
+        // Loose before packed, as git reads them: packing writes the packed file first.
+        let mut found = BTreeMap::new();
+        let below = |name: &str| {
+            places.iter().any(|place| name.strip_prefix(place).is_some_and(|rest| rest.starts_with('/')))
+        };
+        for part in places {
+            self.loose_refs(part, &mut found)?;
+        }
+        for line in self.packed_refs()?.lines() {
+            match line.split_once(' ') {
+                Some((id, name)) if below(name) => {
+                    found.entry(name.to_owned()).or_insert_with(|| id.to_owned());
+                }
+                _ => {}
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    fn loose_refs(&self, part: &str, found: &mut BTreeMap<String, String>) -> io::Result<()> {
+        let entries = match fs::read_dir(self.dir.join(part)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            // What is no text is no ref that anybody could push here.
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let name = format!("{part}/{name}");
+            if entry.file_type()?.is_dir() {
+                self.loose_refs(&name, found)?;
+            } else if !name.ends_with(".lock")
+                && let Some(id) = self.loose_ref(&name)?
+            {
+                found.insert(name, id);
+            }
+        }
+        Ok(())
+    }
+
+    /// The object that a ref names; `None`: there is no such ref. Without a process.
+    pub fn raw_ref(&self, name: &str) -> io::Result<Option<String>> {
+        if name.split('/').any(|part| matches!(part, ".." | "." | "")) {
+            return Ok(None);
+        }
+        if let Some(id) = self.loose_ref(name)? {
+            return Ok(Some(id));
+        }
+        let packed = self.packed_refs()?;
+        let line = packed.lines().filter_map(|line| line.split_once(' ')).find(|(_, known)| *known == name);
+        Ok(line.map(|(id, _)| id.to_owned()))
+    }
+
+    /// Whether a ref is there.
+    pub fn has_ref(&self, name: &str) -> bool {
+        self.raw_ref(name).is_ok_and(|found| found.is_some())
+    }
+
+    fn loose_ref(&self, name: &str) -> io::Result<Option<String>> {
+        use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+        match fs::read_to_string(self.dir.join(name)) {
+            Ok(text) => Ok(Some(text.trim_end().to_owned()).filter(|id| !id.starts_with("ref:"))),
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory | IsADirectory) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn packed_refs(&self) -> io::Result<String> {
+        match fs::read_to_string(self.dir.join("packed-refs")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            read => read,
+        }
     }
 
     /// HEAD points to a branch from now on: what a clone checks out.
@@ -241,18 +310,6 @@ impl Repository {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(GitError::Io { path, source }),
             Ok(()) | Err(_) => Ok(()),
         }
-    }
-
-    /// Whether a ref is there, without a process.
-    pub fn has_ref(&self, name: &str) -> bool {
-        if name.split('/').any(|part| part == "..") {
-            return false;
-        }
-        let packed = || {
-            let text = fs::read_to_string(self.dir.join("packed-refs")).unwrap_or_default();
-            text.lines().any(|line| line.split_once(' ').is_some_and(|(_, known)| known == name))
-        };
-        self.dir.join(name).is_file() || packed()
     }
 
     /// The tree of a commit.

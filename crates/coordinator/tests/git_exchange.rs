@@ -42,12 +42,15 @@ async fn fetch(State(host): State<Host>, headers: HeaderMap, body: Body) -> impl
 async fn push(State(host): State<Host>, body: Body) -> impl IntoResponse {
     let allow = |push: &Push| match push.changes.iter().any(|change| change.name == "refs/heads/locked") {
         true => Err("you may not push to locked".to_owned()),
-        false => Ok(Allowed::OnlyForward),
+        false => Ok((Allowed::OnlyForward, ())),
     };
     let pushes = Arc::clone(&host.pushes);
-    let after = move |push: Push| async move {
+    let after = move |push: Push, ()| async move {
+        // Nothing is told of a push of which nothing was carried out.
         let said = push.changes.iter().map(|change| format!("made {}", change.name)).collect();
-        pushes.lock().expect("not poisoned").push(push);
+        if !push.changes.is_empty() {
+            pushes.lock().expect("not poisoned").push(push);
+        }
         said
     };
     let report = receive_pack(host.repository.clone(), body, allow, after).await.expect("git runs");

@@ -4,6 +4,7 @@ use crate::bridges::tell_bridge;
 use crate::change::Change;
 use crate::drive::{Drive, Row, insert};
 use crate::error::{DatabaseError, Result};
+use crate::projects::know_ref;
 use crate::store::Store;
 use crate::tx::{Param, Tx, one, params, scalar};
 use crate::views::{JobView, Message, Page, PageAt, PipelineView, to_json};
@@ -37,6 +38,9 @@ pub struct NewPipeline {
     pub messages: Vec<Message>,
     /// Pipelines of older commits of the ref are cancelled as `workflow:auto_cancel` says.
     pub cancels_older: bool,
+    /// The whole name of the pushed ref and the object it is at now: known from here on, so that a server that dies next makes
+    /// no second pipeline of the push.
+    pub pushed: Option<(String, String)>,
 }
 
 /// What a job asks for once its variables are put in.
@@ -214,6 +218,9 @@ impl Store {
                         Drive::load(tx, &configs, pipeline, now)?.feed([Event::NewCommit])?;
                     }
                 }
+            }
+            if let Some((name, object)) = &new.pushed {
+                know_ref(tx, new.project, name, Some(object))?;
             }
             if let Some(bridge) = new.bridge {
                 let begun = pipeline(tx, id)?.status;

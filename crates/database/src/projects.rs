@@ -405,31 +405,36 @@ impl Store {
         .await
     }
 
-    /// A ref is at a commit whose pipeline was made, or is gone (`None`).
-    pub async fn set_known_ref(&self, project: i64, name: &str, sha: Option<&str>) -> Result<()> {
-        self.set_known_refs(project, vec![(name.to_owned(), sha.map(str::to_owned))]).await
-    }
-
-    /// The same for many refs at once.
+    /// Refs are at objects that are dealt with, or are gone (`None`): all of them from here on, or none.
     pub async fn set_known_refs(&self, project: i64, refs: Vec<(String, Option<String>)>) -> Result<()> {
         self.write(move |tx| {
-            for (name, sha) in refs {
-                match sha {
-                    Some(sha) => tx.execute(
-                        "INSERT INTO refs (project_id, name, sha) VALUES ($1, $2, $3) ON CONFLICT (project_id, name) DO \
-                         UPDATE SET sha = excluded.sha",
-                        params![project, name, sha],
-                    )?,
-                    None => tx.execute(
-                        "DELETE FROM refs WHERE project_id = $1 AND name = $2",
-                        params![project, name],
-                    )?,
-                };
-            }
-            Ok(())
+            refs.iter().try_for_each(|(name, object)| know_ref(tx, project, name, object.as_deref()))
         })
         .await
     }
+
+    /// The object that a ref was at when its pipeline was made.
+    pub async fn known_ref(&self, project: i64, name: &str) -> Result<Option<String>> {
+        let name = name.to_owned();
+        self.read(move |tx| {
+            scalar(tx, "SELECT sha FROM refs WHERE project_id = $1 AND name = $2", params![project, name])
+        })
+        .await
+    }
+}
+
+pub(crate) fn know_ref(tx: &mut dyn Tx, project: i64, name: &str, sha: Option<&str>) -> Result<()> {
+    match sha {
+        Some(sha) => tx.execute(
+            "INSERT INTO refs (project_id, name, sha) VALUES ($1, $2, $3) ON CONFLICT (project_id, name) DO UPDATE SET \
+             sha = excluded.sha",
+            params![project, name, sha],
+        )?,
+        None => {
+            tx.execute("DELETE FROM refs WHERE project_id = $1 AND name = $2", params![project, name])?
+        }
+    };
+    Ok(())
 }
 
 /// Runners that wait hear of a project's pending jobs, which more of them may take now.

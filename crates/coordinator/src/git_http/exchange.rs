@@ -4,6 +4,7 @@
 
 use super::pkt_line::{Next, Packet, data, message, next};
 use super::push::{Push, PushError, RefChange, read_head};
+use crate::repository::Repository;
 use axum::body::{Body, Bytes};
 use futures_util::StreamExt as _;
 use std::future::Future;
@@ -218,18 +219,19 @@ pub async fn upload_pack(
 
 /// The answer to `POST git-receive-pack`.
 ///
-/// `allow` sees the push before git does and may refuse it with words for the person. `after` gets the changes that were
-/// carried out, before the client is told that all is well; its words are shown to the person. It is called even when the
-/// client is gone by then.
-pub async fn receive_pack<Allow, After, Done>(
+/// `allow` sees the push before git does and may refuse it with words for the person; what it gives otherwise goes to
+/// `after`, with the changes that were carried out, perhaps none, before the client is told that all is well; its words are
+/// shown to the person. It is called even when the client is gone by then.
+pub async fn receive_pack<Allow, Begun, After, Done>(
     repository: PathBuf,
     body: Body,
     allow: Allow,
     after: After,
 ) -> Result<Body, ExchangeError>
 where
-    Allow: FnOnce(&Push) -> Result<Allowed, String>,
-    After: FnOnce(Push) -> Done + Send + 'static,
+    Allow: FnOnce(&Push) -> Result<(Allowed, Begun), String>,
+    Begun: Send + 'static,
+    After: FnOnce(Push, Begun) -> Done + Send + 'static,
     Done: Future<Output = Vec<String>> + Send,
 {
     let mut stream = body.into_data_stream();
@@ -244,9 +246,9 @@ where
             },
         }
     };
-    let more: &[&str] = match allow(&push) {
-        Ok(Allowed::Anything) => &[],
-        Ok(Allowed::OnlyForward) => &["-c", "receive.denyNonFastForwards=true"],
+    let (more, begun): (&[&str], Begun) = match allow(&push) {
+        Ok((Allowed::Anything, begun)) => (&[], begun),
+        Ok((Allowed::OnlyForward, begun)) => (&["-c", "receive.denyNonFastForwards=true"], begun),
         Err(refusal) => {
             // The client reads the answer only when it has sent everything.
             while let Some(Ok(_)) = stream.next().await {}
@@ -271,12 +273,10 @@ where
         let ((), held) = tokio::join!(give, take);
         let _ = child.wait().await;
         let mut last = Vec::new();
-        let done = carried_out(&repository, &push).await;
-        if !done.is_empty() {
-            let said = after(Push { changes: done, ..push.clone() }).await;
-            if push.side_band {
-                said.iter().for_each(|line| last.extend(message(line)));
-            }
+        let done = carried_out(&repository, &push);
+        let said = after(Push { changes: done, ..push.clone() }, begun).await;
+        if push.side_band {
+            said.iter().for_each(|line| last.extend(message(line)));
         }
         last.extend_from_slice(&held);
         let _ = sender.send(Ok(last.into())).await;
@@ -326,15 +326,15 @@ fn refused(push: &Push, why: &str) -> Vec<u8> {
 }
 
 /// The changes after which the repository is as they wanted it.
-async fn carried_out(repository: &Path, push: &Push) -> Vec<RefChange> {
-    let output = git(repository).args(["for-each-ref", "--format=%(objectname) %(refname)"]).output().await;
-    let Ok(output) = output else { return Vec::new() };
-    let listed = String::from_utf8_lossy(&output.stdout);
-    let now: std::collections::HashMap<&str, &str> =
-        listed.lines().filter_map(|line| line.split_once(' ').map(|(id, name)| (name, id))).collect();
-    let as_wanted = |change: &&RefChange| match now.get(change.name.as_str()) {
-        Some(id) => *id == change.new,
-        None => change.deletes(),
+fn carried_out(repository: &Path, push: &Push) -> Vec<RefChange> {
+    let repository = Repository::at(repository.to_owned());
+    let as_wanted = |change: &&RefChange| match repository.raw_ref(&change.name) {
+        Ok(Some(id)) => id == change.new,
+        Ok(None) => change.deletes(),
+        Err(error) => {
+            tracing::error!(name = change.name, error = %error, "a pushed ref cannot be read; its pipeline comes later");
+            false
+        }
     };
     push.changes.iter().filter(as_wanted).cloned().collect()
 }

@@ -71,6 +71,10 @@ async fn answer(app: Arc<App>, path: &str, rest: &str, request: Request<Body>) -
     let protocol = text("git-protocol");
     let gzip = text("content-encoding").is_some_and(|value| matches!(value, "gzip" | "x-gzip"));
     if rest == "info/refs" {
+        if service == Service::ReceivePack {
+            // Who pushes again what a server was killed over is told that all is there: then it must be.
+            app.make_up_for_pushes_to(project.clone()).await?;
+        }
         let lines = advertise(&repository, service, protocol).await.map_err(failed)?;
         return Ok((no_cache(service.advertisement_type()), lines).into_response());
     }
@@ -79,9 +83,13 @@ async fn answer(app: Arc<App>, path: &str, rest: &str, request: Request<Body>) -
         Service::ReceivePack if gzip => Err(ExchangeError::Request("a push is not packed twice".to_owned())),
         Service::ReceivePack => {
             let rules = project.clone();
-            let allow = move |push: &Push| may_push(&rules, level, push);
             let user = caller.user().cloned();
-            let after = move |push: Push| async move { app.pushed(project, user, push).await };
+            let (begins, by) = (Arc::clone(&app), user.clone());
+            let allow = move |push: &Push| {
+                let allowed = may_push(&rules, level, push)?;
+                Ok((allowed, begins.begin_push(rules.id, by.as_ref(), push)))
+            };
+            let after = move |push: Push, begun| async move { app.pushed(project, user, push, begun).await };
             receive_pack(repository, body, allow, after).await
         }
     };

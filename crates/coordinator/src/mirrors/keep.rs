@@ -168,7 +168,8 @@ impl App {
             );
         } else {
             for change in wanted {
-                for line in self.ref_moved(project, Some(user.clone()), change, &[]).await {
+                let (Ok(said) | Err(said)) = self.ref_moved(project, Some(user.clone()), change, &[]).await;
+                for line in said {
                     tracing::info!(project = project.path, line, "a mirrored ref moved");
                 }
             }

@@ -137,6 +137,7 @@ pub async fn pipeline_of(
         asks,
         messages: Vec::new(),
         cancels_older: true,
+        pushed: None,
     };
     store.create_pipeline(new, now).await.unwrap()
 }
@@ -204,6 +205,7 @@ pub async fn child_of(store: &Store, bridge: &harrier_database::BridgeView, text
         config: Some(config),
         messages: Vec::new(),
         cancels_older: false,
+        pushed: None,
     };
     store.create_pipeline(new, now).await.unwrap().id
 }
