@@ -3,6 +3,7 @@
 //! The server listens on the engine's bridge, where containers reach it: sources are fetched for real. What a job
 //! has left when its result is in goes before anything is measured beside it; at the end only caches are there.
 
+use crate::page::Page;
 use crate::{ALONE, Failed, PATIENCE, SLOTS, median, ms, timed};
 use harrier_testkit::{FakeGitLab, JobSpec, JobState, Options, Repo, RunnerProcess, TempHome};
 use nix::sys::signal::Signal;
@@ -53,9 +54,10 @@ async fn until_gone(short: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-pub(crate) async fn jobs(binary: &Path) -> Result<(), Failed> {
+pub(crate) async fn jobs(binary: &Path, page: &mut Page) -> Result<(), Failed> {
     let Some(host) = bridge() else {
-        println!("\njobs in containers: no Docker Engine with {IMAGE} answers; run scripts/test-hosts.sh");
+        page.part("jobs in containers");
+        page.words(&format!("no Docker Engine with {IMAGE} answers; run scripts/test-hosts.sh"));
         return Ok(());
     };
     let options =
@@ -83,16 +85,16 @@ pub(crate) async fn jobs(binary: &Path) -> Result<(), Failed> {
     ended?;
     let (alone, by_hand) = (median(&mut alone), median(&mut by_hand));
     let name = binary.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    println!("\njobs in containers, sources over HTTP ({name})");
-    println!("  {:<44}{:>9.1} ms", format!("alone, handed out to final, median of {ALONE}"), ms(alone));
-    println!("  {:<44}{:>9.1} ms", "docker run --rm --network host", ms(by_hand));
-    println!("  {:<44}{:>9.2} (at most 1.8, aim 1.5)", "ratio", ms(alone) / ms(by_hand));
-    println!("  {:<44}{:>9.1} ms", format!("{MANY} jobs at concurrent = {SLOTS}"), ms(many));
-    println!("  {:<44}{:>9.1} ms", format!("docker run, {SLOTS} at a time"), ms(many_by_hand));
-    println!("  {:<44}{:>9.2} (at most 3, aim 2)", "ratio", ms(many) / ms(many_by_hand));
+    page.part(&format!("jobs in containers, sources over HTTP ({name})"));
+    page.row(format!("alone, handed out to final, median of {ALONE}"), ms(alone), "ms", "");
+    page.row("docker run --rm --network host", ms(by_hand), "ms", "");
+    page.row("ratio", ms(alone) / ms(by_hand), "", "at most 1.8, aim 1.5");
+    page.row(format!("{MANY} jobs at concurrent = {SLOTS}"), ms(many), "ms", "");
+    page.row(format!("docker run, {SLOTS} at a time"), ms(many_by_hand), "ms", "");
+    page.row("ratio", ms(many) / ms(many_by_hand), "", "at most 3, aim 2");
     let slips = server.slips();
     if let Some(first) = slips.first() {
-        println!("  {:<44}{:>9}, the first: {first}", "breaches of the protocol", slips.len());
+        page.words(&format!("breaches of the protocol: {}, the first: {}", slips.len(), first));
     }
     Ok(())
 }

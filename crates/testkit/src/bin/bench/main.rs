@@ -4,8 +4,11 @@
 //!
 //! Both sides of a ratio alternate, so that what else the machine does meets both.
 
+mod coordinator;
 mod docker;
+mod page;
 
+use crate::page::Page;
 use harrier_testkit::{FakeGitLab, JobSpec, Options, Repo, RunnerProcess, TempHome, config_toml};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -31,21 +34,33 @@ async fn main() -> ExitCode {
         eprintln!("bench: say which binary: bench HARRIER [OTHER-RUNNER]");
         return ExitCode::from(2);
     };
+    let mut page = Page::default();
     let all = async {
+        let page = &mut page;
         if wanted("local") {
-            local(harrier)?;
+            local(harrier, page)?;
         }
         for binary in &binaries {
             if wanted("shell") {
-                jobs(binary).await?;
+                jobs(binary, page).await?;
             }
             if wanted("docker") {
-                docker::jobs(binary).await?;
+                docker::jobs(binary, page).await?;
             }
+        }
+        if wanted("coordinator") {
+            coordinator::measure(harrier, page).await?;
         }
         Ok::<(), Failed>(())
     };
-    match all.await {
+    let outcome = all.await;
+    let json =
+        std::env::var_os("HARRIER_BENCH_JSON").map_or_else(|| "target/bench.json".into(), PathBuf::from);
+    if let Err(error) = page.write(&json) {
+        eprintln!("bench: {}: {error}", json.display());
+        return ExitCode::FAILURE;
+    }
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
@@ -54,7 +69,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// `HARRIER_BENCH` may name one part: `local`, `shell` or `docker`.
+/// `HARRIER_BENCH` may name one part: `local`, `shell`, `docker` or `coordinator`.
 fn wanted(part: &str) -> bool {
     std::env::var("HARRIER_BENCH").map_or(true, |only| only.is_empty() || only == part)
 }
@@ -81,7 +96,7 @@ fn timed(command: &mut Command) -> Result<Duration, Failed> {
 }
 
 /// A one-job pipeline on this machine.
-fn local(harrier: &Path) -> Result<(), Failed> {
+fn local(harrier: &Path, page: &mut Page) -> Result<(), Failed> {
     let home = TempHome::new();
     let repo = home.path().join("repo");
     std::fs::create_dir(&repo)?;
@@ -101,15 +116,15 @@ fn local(harrier: &Path) -> Result<(), Failed> {
         bash.push(run(Command::new("bash").args(["-c", "echo hello"]))?);
     }
     let (pipeline, bash) = (median(&mut pipeline), median(&mut bash));
-    println!("a pipeline of one job, median of {ROUNDS}");
-    println!("  {:<44}{:>9.1} ms", "harrier run", ms(pipeline));
-    println!("  {:<44}{:>9.1} ms", "bash -c of the same script", ms(bash));
-    println!("  {:<44}{:>9.1} ms (aim: below 50)", "beyond the script", ms(pipeline) - ms(bash));
+    page.part(&format!("a pipeline of one job, median of {ROUNDS}"));
+    page.row("harrier run", ms(pipeline), "ms", "");
+    page.row("bash -c of the same script", ms(bash), "ms", "");
+    page.row("beyond the script", ms(pipeline) - ms(bash), "ms", "aim: below 50");
     Ok(())
 }
 
 /// Jobs from a server.
-async fn jobs(binary: &Path) -> Result<(), Failed> {
+async fn jobs(binary: &Path, page: &mut Page) -> Result<(), Failed> {
     let options = Options { long_poll: Some(Duration::from_secs(20)), ..Options::default() };
     let server = FakeGitLab::start_with(options).await?;
     let files: Vec<(String, String)> =
@@ -166,20 +181,20 @@ async fn jobs(binary: &Path) -> Result<(), Failed> {
         tokio::task::spawn_blocking(move || many_by_hand(&payloads, floor_home.path())).await??;
 
     let name = binary.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    println!("\njobs from a server, sources over HTTP ({name})");
-    println!("  {:<44}{:>9.1} ms", format!("alone, handed out to final, median of {ALONE}"), ms(alone));
-    println!("  {:<44}{:>9.1} ms", "git and bash --login -c by hand", ms(floor));
-    println!("  {:<44}{:>9.2} (aim: at most 1.3)", "ratio", ms(alone) / ms(floor));
-    println!("  {:<44}{rate:>9.1} a second", format!("{MANY} jobs at concurrent = {SLOTS}"));
-    println!("  {:<44}{floor_rate:>9.1} a second", format!("by hand, {SLOTS} at a time"));
-    println!("  {:<44}{:>9.2} (aim: at most 1.3)", "ratio", floor_rate / rate);
-    println!("  {:<44}{memory:>9.1} MB", "most memory the runner had resident");
-    println!("  {:<44}{:>9.1} MB", "binary", std::fs::metadata(binary)?.len() as f64 / 1e6);
+    page.part(&format!("jobs from a server, sources over HTTP ({name})"));
+    page.row(format!("alone, handed out to final, median of {ALONE}"), ms(alone), "ms", "");
+    page.row("git and bash --login -c by hand", ms(floor), "ms", "");
+    page.row("ratio", ms(alone) / ms(floor), "", "aim: at most 1.3");
+    page.row(format!("{MANY} jobs at concurrent = {SLOTS}"), rate, "a second", "");
+    page.row(format!("by hand, {SLOTS} at a time"), floor_rate, "a second", "");
+    page.row("ratio", floor_rate / rate, "", "aim: at most 1.3");
+    page.row("most memory the runner had resident", memory, "MB", "");
+    page.row("binary", std::fs::metadata(binary)?.len() as f64 / 1e6, "MB", "");
     let slips = server.slips();
     // What is done by hand bears no correlation id.
     let slips: Vec<&String> = slips.iter().filter(|slip| !slip.contains(".git/")).collect();
     if !slips.is_empty() {
-        println!("  {:<44}{:>9}, the first: {}", "breaches of the protocol", slips.len(), slips[0]);
+        page.words(&format!("breaches of the protocol: {}, the first: {}", slips.len(), slips[0]));
     }
     Ok(())
 }
