@@ -140,6 +140,11 @@ async fn target(call: &Call) -> Result<Commit, Failure> {
     found.ok_or_else(|| Refusal::new(StatusCode::BAD_REQUEST, "Invalid reference name").into())
 }
 
+/// What a ref names, which for an annotated tag is the tag itself.
+fn object_of(repository: &Repository, name: &str) -> Result<Option<String>, crate::GitError> {
+    repository.raw_ref(name).map_err(|source| crate::GitError::Io { path: name.into(), source })
+}
+
 /// Whether the caller may make or move a ref.
 fn need_push(call: &Call, name: &str, tag: bool) -> Result<(), Failure> {
     let may = |(project, level): &(ProjectView, AccessLevel)| project.may_push(name, tag, *level);
@@ -150,7 +155,9 @@ fn need_push(call: &Call, name: &str, tag: bool) -> Result<(), Failure> {
 async fn told(call: &Call, name: String, old: String, new: String) -> Result<(), Failure> {
     let user = call.actor().await.ok();
     let change = RefChange { name, old, new };
-    call.app.pushed(call.project()?.clone(), user, Push { changes: vec![change], ..Push::default() }).await;
+    let (project, push) = (call.project()?.clone(), Push { changes: vec![change], ..Push::default() });
+    let begun = call.app.begin_push(project.id, user.as_ref(), &push);
+    call.app.pushed(project, user, push, begun).await;
     Ok(())
 }
 
@@ -177,7 +184,7 @@ pub(super) async fn create_branch(call: Call) -> Done {
 async fn remove(call: &Call, full: String, what: &str) -> Done {
     let name = full.clone();
     let removed = read(call, move |repository| {
-        let was = repository.raw_refs()?.into_iter().find(|(known, _)| *known == name);
+        let was = object_of(&repository, &name)?.map(|id| (name.clone(), id));
         Ok(if repository.remove_ref(&name)? { was } else { None })
     });
     let (name, was) = removed.await?.ok_or_else(|| Failure::not_found(what))?;
@@ -230,8 +237,7 @@ pub(super) async fn create_tag(call: Call) -> Done {
             Some(text) => repository.make_tag(&short, &sha, &text, (&by.name, &by.email))?,
             None => repository.make_ref(&full, &sha)?,
         };
-        let id = repository.raw_refs()?.into_iter().find(|(known, _)| *known == full).map(|(_, id)| id);
-        Ok(Some(id.filter(|_| good)))
+        Ok(Some(object_of(&repository, &full)?.filter(|_| good)))
     });
     let id = match made.await? {
         None => {

@@ -85,7 +85,8 @@ impl Server {
         };
         let project = self.app.store.create_project(new, self.app.now()).await.unwrap();
         // Known before it is there: the server looks once for refs that moved while none ran, maybe just now.
-        self.app.store.set_known_ref(project.id, "refs/heads/main", Some(&sha)).await.unwrap();
+        let known = vec![("refs/heads/main".to_owned(), Some(sha.clone()))];
+        self.app.store.set_known_refs(project.id, known).await.unwrap();
         std::fs::rename(&ready, self.app.data.repository(project.id)).unwrap();
         (project, sha)
     }
