@@ -93,8 +93,8 @@ pub async fn expire_kept(
             return Ok(());
         }
         if !kept.iter().all(KeptJob::is_current) {
-            match (State::open(&root), Repository::discover(&root)) {
-                (Ok(state), Ok(repository)) => {
+            match (State::open_to_give_back(&root), Repository::discover(&root)) {
+                (Ok((_others_wait, state)), Ok(repository)) => {
                     let ways = Ways::new(&repository, &state, executors.clone(), &program);
                     one_job::clear_left(&ways, &state, &own_binary).await?;
                     continue;

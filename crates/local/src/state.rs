@@ -46,6 +46,11 @@ fn remedy(source: &io::Error) -> &'static str {
     }
 }
 
+/// Locked before the state is by who gives back what was kept, so that nobody takes it for a run.
+fn giving_back(repository_root: &Path) -> PathBuf {
+    repository_root.join(".harrier/giving-back.lock")
+}
+
 /// `.harrier/` of one repository. Whoever has this value has the lock.
 pub struct State {
     root: PathBuf,
@@ -55,8 +60,30 @@ pub struct State {
 }
 
 impl State {
-    /// Makes what is not there and takes the lock.
+    /// Makes what is not there and takes the lock. A process that gives back what was kept is waited for: the person
+    /// at the command line knows nothing of it.
     pub fn open(repository_root: &Path) -> Result<Self, StateError> {
+        match Self::open_now(repository_root) {
+            Err(StateError::Taken { .. }) => {
+                if let Ok(note) = File::open(giving_back(repository_root)) {
+                    let _ = note.lock_shared();
+                }
+                Self::open_now(repository_root)
+            }
+            other => other,
+        }
+    }
+
+    /// As [`State::open`], for the process that gives back what was kept: others wait for it while they hold the
+    /// first value, which must outlive the second.
+    pub(crate) fn open_to_give_back(repository_root: &Path) -> Result<(File, Self), StateError> {
+        let path = giving_back(repository_root);
+        let note = File::create(&path).and_then(|note| note.lock().map(|()| note));
+        let note = note.map_err(|source| StateError::Io { path, source })?;
+        Ok((note, Self::open_now(repository_root)?))
+    }
+
+    fn open_now(repository_root: &Path) -> Result<Self, StateError> {
         let root = repository_root.join(".harrier");
         private_dir(&root)?;
         let ignore = root.join(".gitignore");
@@ -362,6 +389,27 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_waits_for_who_gives_back_and_for_no_other_run() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let run = State::open(dir.path()).expect("free");
+        assert!(matches!(State::open(dir.path()), Err(StateError::Taken { .. })));
+        assert!(matches!(State::open_to_give_back(dir.path()), Err(StateError::Taken { .. })));
+        drop(run);
+        let (others_wait, state) = State::open_to_give_back(dir.path()).expect("free");
+        std::thread::scope(|scope| {
+            let run = scope.spawn(|| State::open(dir.path()).map(drop));
+            // A run that would not wait has failed by now or fails soon; one that waits cannot end.
+            for _ in 0..100 {
+                assert!(!run.is_finished());
+                std::thread::yield_now();
+            }
+            drop(state);
+            drop(others_wait);
+            assert!(run.join().expect("no panic").is_ok());
+        });
+    }
 
     #[test]
     fn gzip_members_are_joined() {
