@@ -2,7 +2,8 @@
 //! coordinator's. Called by the runner API after a file is in its place.
 
 use crate::error::{DatabaseError, Result};
-use crate::jobs::job;
+use crate::jobs::{conflict, job};
+use crate::objects::{arrive, unwanted};
 use crate::store::Store;
 use crate::tx::{Row, one, params};
 use crate::views::{json, to_json};
@@ -82,6 +83,15 @@ const COLUMNS: &str = "job_id, kind, format, filename, size, sha256, public, cre
 impl Store {
     /// Writes an artifact down, once for each kind of a job.
     pub async fn put_artifact(&self, new: ArtifactView) -> Result<Put> {
+        self.put(new, None).await
+    }
+
+    /// The same for one whose bytes have arrived as an object that was announced; if the row is not written, it is removed.
+    pub async fn put_artifact_at(&self, new: ArtifactView, object: String) -> Result<Put> {
+        self.put(new, Some(object)).await
+    }
+
+    async fn put(&self, new: ArtifactView, object: Option<String>) -> Result<Put> {
         self.write(move |tx| {
             let found = job(tx, new.job)?;
             let old: Option<String> = crate::tx::scalar(
@@ -89,6 +99,12 @@ impl Store {
                 "SELECT sha256 FROM job_artifacts WHERE job_id = $1 AND kind = $2",
                 params![found.id, &new.kind],
             )?;
+            if let Some(object) = &object
+                && !arrive(tx, object, old.is_none())?
+                && old.is_none()
+            {
+                return conflict(&found, "its artifacts were removed while this one came");
+            }
             match old {
                 Some(old) if old == new.sha256 => return Ok(Put::Same),
                 Some(_) => return Ok(Put::Other),
@@ -149,12 +165,12 @@ impl Store {
         .await
     }
 
-    /// A file's row goes; the caller removes the file afterwards.
+    /// A file's row goes; the caller removes the file afterwards, objects are unwanted from now on.
     pub async fn delete_artifact(&self, job: i64, kind: &str) -> Result<()> {
         let kind = kind.to_owned();
         self.write(move |tx| {
-            tx.execute("DELETE FROM job_artifacts WHERE job_id = $1 AND kind = $2", params![job, kind])?;
-            Ok(())
+            tx.execute("DELETE FROM job_artifacts WHERE job_id = $1 AND kind = $2", params![job, &kind])?;
+            unwanted(tx, job, Some(&kind))
         })
         .await
     }

@@ -4,6 +4,7 @@
 use crate::change::Change;
 use crate::drive::Drive;
 use crate::error::{DatabaseError, Result};
+use crate::objects::unwanted;
 use crate::store::{Configs, Store};
 use crate::token::token_hash;
 use crate::tx::{Param, Tx, one, params, scalar};
@@ -286,6 +287,7 @@ impl Store {
             tx.execute("DELETE FROM job_artifacts WHERE job_id = $1", params![id])?;
             tx.execute("DELETE FROM job_variables WHERE job_id = $1", params![id])?;
             tx.execute("DELETE FROM job_tests WHERE job_id = $1", params![id])?;
+            unwanted(tx, id, None)?;
             tx.execute("UPDATE jobs SET erased_at = $1, trace_size = 0 WHERE id = $2", params![now, id])?;
             job(tx, id)
         })

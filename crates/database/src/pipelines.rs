@@ -4,6 +4,7 @@ use crate::bridges::tell_bridge;
 use crate::change::Change;
 use crate::drive::{Drive, Row, insert};
 use crate::error::{DatabaseError, Result};
+use crate::objects::unwanted;
 use crate::projects::know_ref;
 use crate::store::Store;
 use crate::tx::{Param, Tx, one, params, scalar};
@@ -415,6 +416,9 @@ impl Store {
         self.write(move |tx| {
             let jobs = tx.query("SELECT id FROM jobs WHERE pipeline_id = $1", params![id])?;
             let ids = jobs.into_iter().map(|mut row| row.take()).collect::<Result<Vec<i64>>>()?;
+            for job in &ids {
+                unwanted(tx, *job, None)?;
+            }
             match tx.execute("DELETE FROM pipelines WHERE id = $1", params![id])? {
                 0 => Err(DatabaseError::NotFound("pipeline")),
                 _ => Ok(ids),

@@ -2,6 +2,7 @@
 
 use crate::change::Change;
 use crate::error::{DatabaseError, Result};
+use crate::objects::unwanted;
 use crate::protection::Protection;
 use crate::store::Store;
 use crate::tx::{Param, Row, Tx, one, params, scalar};
@@ -332,6 +333,9 @@ impl Store {
         self.write(move |tx| {
             let jobs = tx.query("SELECT id FROM jobs WHERE project_id = $1", params![id])?;
             let ids = jobs.into_iter().map(|mut row| row.take()).collect::<Result<Vec<i64>>>()?;
+            for job in &ids {
+                unwanted(tx, *job, None)?;
+            }
             match tx.execute("DELETE FROM projects WHERE id = $1", params![id])? {
                 0 => Err(DatabaseError::NotFound("project")),
                 _ => Ok(ids),

@@ -6,10 +6,10 @@ mod support;
 
 use harrier_base::{Secret, Variable};
 use harrier_database::{
-    ArtifactView, Ask, Change, CiVariable, DatabaseError, Fetched, JobFilter, Login, MirrorEdit, NewMirror,
-    NewProject, NewRunner, NewSchedule, NewToken, NewUser, PageAt, Patience, PipelineFilter, PipelineOrder,
-    ProjectEdit, ProjectSettings, Put, Registers, RunnerEdit, ScheduleEdit, Store, TokenKind, TraceEnd,
-    WhyPending,
+    ArtifactView, Ask, Change, CiVariable, DatabaseError, Fetched, JobFilter, LOG, Login, MirrorEdit,
+    NewMirror, NewProject, NewRunner, NewSchedule, NewToken, NewUser, PageAt, Patience, PipelineFilter,
+    PipelineOrder, ProjectEdit, ProjectSettings, Put, Registers, RunnerEdit, ScheduleEdit, Store, TokenKind,
+    TraceEnd, WhyPending,
 };
 use harrier_pipeline::{Outcome, Status};
 use support::{Home, features, pipeline, pipeline_of, project, runner, runner_with, states};
@@ -46,6 +46,7 @@ on_both! {
     silent_jobs_are_dropped,
     old_runners_start_at_once,
     artifacts_and_dotenv_reach_later_jobs,
+    objects_are_neither_lost_nor_left,
     runners_and_their_tokens,
     users_and_tokens,
     variables_by_rank,
@@ -453,6 +454,62 @@ async fn artifacts_and_dotenv_reach_later_jobs(store: Store) {
         store.job(claim.job.id).await.unwrap().failure_reason.as_deref(),
         Some("missing_dependency_failure")
     );
+}
+
+async fn objects_are_neither_lost_nor_left(store: Store) {
+    let project = project(&store, "g/p").await;
+    let text = "a: {script: x}\nb: {script: x}\nc: {script: x}\n";
+    let made = pipeline(&store, project.id, text, 2000).await;
+    let ask = runner(&store, runner_with(&[])).await;
+    let (a, b) = (start(&store, &ask, 3000).await, start(&store, &ask, 3000).await);
+    let announce =
+        |key: &str, job, kind: &str| store.announce_object(key.to_owned(), job, kind.to_owned(), 7);
+    let left = async || store.unwanted_objects(9999, 10).await.unwrap().0;
+    // Two attempts at one upload: the second one's object goes, the first one's stays.
+    announce("a1", a, "archive").await.unwrap();
+    announce("a2", a, "archive").await.unwrap();
+    assert_eq!(store.object(a, "archive").await.unwrap(), None);
+    assert!(!store.has_objects().await.unwrap());
+    assert_eq!(store.put_artifact_at(archive(a, "aa"), "a1".into()).await.unwrap(), Put::Stored);
+    assert_eq!(store.put_artifact_at(archive(a, "aa"), "a2".into()).await.unwrap(), Put::Same);
+    assert_eq!(store.object(a, "archive").await.unwrap().unwrap().key, "a1");
+    assert!(store.has_objects().await.unwrap());
+    assert_eq!(left().await, ["a2"]);
+    store.forget_object("a1".into()).await.unwrap();
+    store.forget_object("a2".into()).await.unwrap();
+    assert_eq!(left().await, [] as [&str; 0]);
+    assert!(store.object(a, "archive").await.unwrap().is_some(), "what is relied on cannot be forgotten");
+    // A log is there once; what a server that died left goes, after a while.
+    announce("l1", a, LOG).await.unwrap();
+    announce("l2", a, LOG).await.unwrap();
+    assert!(store.keep_log_at(a, "l1".into()).await.unwrap());
+    store.give_up_objects(12_000).await.unwrap();
+    assert_eq!(store.unwanted_objects(9999, 10).await.unwrap(), (vec![], Some(12_000)));
+    assert_eq!(store.unwanted_objects(12_000, 10).await.unwrap(), (vec!["l2".to_owned()], None));
+    assert!(!store.keep_log_at(a, "l2".into()).await.unwrap(), "what was given up does not come back");
+    store.forget_object("l2".into()).await.unwrap();
+    // Erased while an object comes: it does not arrive any more.
+    end(&store, a, Outcome::Success, 4000).await;
+    announce("l3", a, LOG).await.unwrap();
+    store.erase(a, 5000).await.unwrap();
+    assert!(!store.keep_log_at(a, "l3".into()).await.unwrap());
+    let mut gone = left().await;
+    gone.sort();
+    assert_eq!(gone, ["a1", "l1", "l3"]);
+    // An artifact of this machine moves; removed, its object is unwanted.
+    store.put_artifact(archive(b, "bb")).await.unwrap();
+    announce("b1", b, "archive").await.unwrap();
+    assert!(store.keep_artifact_at(b, "archive".into(), "bb".into(), "b1".into()).await.unwrap());
+    store.delete_artifact(b, "archive").await.unwrap();
+    assert!(left().await.contains(&"b1".to_owned()));
+    // The jobs of a pipeline that is deleted are known no more, their objects are.
+    announce("b2", b, LOG).await.unwrap();
+    assert!(store.keep_log_at(b, "b2".into()).await.unwrap());
+    let gone = store.delete_pipeline(made.id).await.unwrap();
+    assert_eq!(gone.len(), 3);
+    assert!(left().await.contains(&"b2".to_owned()));
+    announce("b3", b, LOG).await.unwrap();
+    assert!(!store.keep_log_at(b, "b3".into()).await.unwrap(), "the job is gone");
 }
 
 async fn runners_and_their_tokens(store: Store) {

@@ -16,6 +16,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("harrier-pages", Layer::Logic),
     ("harrier-drawing", Layer::Logic),
     ("harrier-language-server", Layer::Logic),
+    ("harrier-signature", Layer::Logic),
     ("harrier-process", Layer::Deeds),
     ("harrier-store", Layer::Deeds),
     ("harrier-client", Layer::Deeds),
