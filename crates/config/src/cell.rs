@@ -4,7 +4,7 @@
 
 use crate::reader::Reader;
 use crate::sheet::{Sheet, float, quoted};
-use crate::table::{Chain, Flag, Table, Takes, Write};
+use crate::table::{Chain, Flag, Row, Setting, Table, Takes, Walk, Write};
 use harrier_base::{Secret, format_go_duration, parse_go_duration};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +16,8 @@ pub(crate) trait Cell: Sized {
     const BELOW: bool = false;
     /// What its flag takes.
     const TAKES: Takes = Takes::One;
+    /// What it holds, in words.
+    const HOLDS: &'static str;
     /// Reads it; `None`: it could not be read and the reader knows why.
     fn read(item: &Item, reader: &mut Reader<'_>) -> Option<Self>;
     /// Writes it, or nothing.
@@ -43,6 +45,10 @@ pub(crate) trait Cell: Sized {
         };
         out.push(Flag { name: format!("{}{flag}", chain.flag), env, help, takes: Self::TAKES, path });
     }
+    /// The setting it is, and those below it.
+    fn settings(row: Row, walk: &Walk, out: &mut Vec<Setting>) {
+        out.push(walk.setting(row, Self::HOLDS, false));
+    }
 }
 
 fn last(values: &[String]) -> &str {
@@ -55,9 +61,10 @@ fn scalar(item: &Item) -> Option<&Value> {
 
 /// A scalar that may be absent.
 macro_rules! scalar {
-    ($ty:ty, $takes:expr, $zero:expr, $read:expr, $write:expr, $parse:expr) => {
+    ($ty:ty, $holds:literal, $takes:expr, $zero:expr, $read:expr, $write:expr, $parse:expr) => {
         impl Cell for Option<$ty> {
             const TAKES: Takes = $takes;
+            const HOLDS: &'static str = $holds;
 
             fn read(item: &Item, reader: &mut Reader<'_>) -> Option<Self> {
                 $read(item, reader).map(Some)
@@ -90,6 +97,7 @@ macro_rules! scalar {
 
 scalar!(
     String,
+    "a string",
     Takes::One,
     String::new(),
     |item: &Item, reader: &mut Reader<'_>| match scalar(item) {
@@ -106,6 +114,7 @@ scalar!(
 
 scalar!(
     Secret,
+    "a string",
     Takes::One,
     Secret::default(),
     |item: &Item, reader: &mut Reader<'_>| match scalar(item) {
@@ -122,6 +131,7 @@ scalar!(
 
 scalar!(
     i64,
+    "an integer",
     Takes::One,
     0,
     |item: &Item, reader: &mut Reader<'_>| match scalar(item) {
@@ -138,6 +148,7 @@ scalar!(
 
 scalar!(
     bool,
+    "a boolean",
     Takes::Switch,
     false,
     |item: &Item, reader: &mut Reader<'_>| match scalar(item) {
@@ -154,6 +165,7 @@ scalar!(
 
 scalar!(
     f64,
+    "a number",
     Takes::One,
     0.0,
     |item: &Item, reader: &mut Reader<'_>| match scalar(item) {
@@ -172,6 +184,7 @@ scalar!(
 
 scalar!(
     Duration,
+    "a duration in a string",
     Takes::One,
     Duration::ZERO,
     |item: &Item, reader: &mut Reader<'_>| match scalar(item) {
@@ -241,6 +254,7 @@ impl Stamp {
 
 scalar!(
     Stamp,
+    "a date and time",
     Takes::One,
     Stamp::NEVER,
     |item: &Item, reader: &mut Reader<'_>| match scalar(item) {
@@ -379,6 +393,7 @@ macro_rules! lists {
     ($($ty:ty),*) => {
         $(impl Cell for Vec<$ty> {
             const TAKES: Takes = Takes::Many;
+            const HOLDS: &'static str = <$ty as Element>::LIST_NAME;
 
             fn read(item: &Item, reader: &mut Reader<'_>) -> Option<Self> {
                 read_list(item, reader)
@@ -411,6 +426,7 @@ pub struct StringOrList(pub Vec<String>);
 
 impl Cell for StringOrList {
     const TAKES: Takes = Takes::CommaList;
+    const HOLDS: &'static str = "a string or an array of strings";
 
     fn read(item: &Item, reader: &mut Reader<'_>) -> Option<Self> {
         match scalar(item) {
@@ -443,6 +459,7 @@ impl Cell for StringOrList {
 impl<E: Element> Cell for BTreeMap<String, E> {
     const BELOW: bool = true;
     const TAKES: Takes = Takes::Map;
+    const HOLDS: &'static str = E::MAP_NAME;
 
     fn read(item: &Item, reader: &mut Reader<'_>) -> Option<Self> {
         let Some(table) = item.as_table_like() else {
@@ -491,7 +508,7 @@ impl<E: Element> Cell for BTreeMap<String, E> {
     }
 }
 
-fn chain_below(chain: &Chain, key: &'static str, flag: &str) -> Chain {
+pub(crate) fn chain_below(chain: &Chain, key: &'static str, flag: &str) -> Chain {
     let mut path = chain.path.clone();
     path.push(key);
     Chain {
@@ -503,6 +520,12 @@ fn chain_below(chain: &Chain, key: &'static str, flag: &str) -> Chain {
 
 impl<T: Table> Cell for Option<T> {
     const BELOW: bool = true;
+    const HOLDS: &'static str = "a table";
+
+    fn settings(row: Row, walk: &Walk, out: &mut Vec<Setting>) {
+        out.push(walk.setting(row, Self::HOLDS, true));
+        T::settings(&walk.below(row), out);
+    }
 
     fn keys_below(out: &mut Vec<&'static str>) {
         T::all_keys(out);
@@ -551,6 +574,12 @@ impl<T: Table> Cell for Option<T> {
 
 impl<T: Table> Cell for Vec<T> {
     const BELOW: bool = true;
+    const HOLDS: &'static str = "an array of tables";
+
+    fn settings(row: Row, walk: &Walk, out: &mut Vec<Setting>) {
+        out.push(walk.setting(row, Self::HOLDS, true));
+        T::settings(&walk.below(row), out);
+    }
 
     fn keys_below(out: &mut Vec<&'static str>) {
         T::all_keys(out);
@@ -593,6 +622,7 @@ pub struct FreeTable(pub toml_edit::Table);
 
 impl Cell for Option<FreeTable> {
     const BELOW: bool = true;
+    const HOLDS: &'static str = "a table of any keys";
 
     fn read(item: &Item, reader: &mut Reader<'_>) -> Option<Self> {
         match item {

@@ -5,6 +5,7 @@
 
 use crate::check_docker;
 use crate::error::{ConfigError, Warning};
+use crate::leaves::leaves;
 use crate::mirror::{Host, Runner};
 use crate::reader::{Reader, key_span};
 use crate::sheet::Sheet;
@@ -111,10 +112,14 @@ impl Check<'_> {
         self.one_of(mirror.log_level.as_deref(), &[Key("log_level")], &LOG_LEVELS);
         self.one_of(mirror.log_format.as_deref(), &[Key("log_format")], &LOG_FORMATS);
         self.labels(&mirror.labels, &[Key("labels")]);
-        self.host_without_effect(mirror);
         let session_server = self.session_server(mirror);
-        let runners =
-            mirror.runners.iter().enumerate().map(|(index, runner)| self.runner(index, runner, mirror));
+        let runners = mirror
+            .runners
+            .iter()
+            .enumerate()
+            .map(|(index, runner)| self.runner(index, runner, mirror))
+            .collect();
+        self.without_effect();
         HostSpec {
             concurrent: small(concurrent).max(1),
             check_interval: Duration::from_secs(positive(mirror.check_interval).unwrap_or(3)),
@@ -128,7 +133,7 @@ impl Check<'_> {
             shutdown_timeout: Duration::from_secs(positive(mirror.shutdown_timeout).unwrap_or(30)),
             listen_address: mirror.listen_address.clone().filter(|address| !address.is_empty()),
             session_server,
-            runners: runners.collect(),
+            runners,
         }
     }
 
@@ -150,7 +155,6 @@ impl Check<'_> {
             self.bad(&at("labels"), message, "remove some");
         }
         self.machine_options(mirror, index);
-        self.runner_without_effect(mirror, index);
         let custom = mirror.custom.as_ref().filter(|_| executor.name() == "custom");
         let artifact = mirror.artifact.clone().unwrap_or_default();
         RunnerSpec {
@@ -327,46 +331,20 @@ impl Check<'_> {
         })
     }
 
-    fn host_without_effect(&mut self, mirror: &Host) {
-        use Step::Key;
-        let none = |what: &str| format!("this build of Harrier has no {what}; the setting has no effect");
-        if mirror.sentry_dsn.as_ref().is_some_and(|dsn| !dsn.is_empty()) {
-            self.no_effect(&[Key("sentry_dsn")], none("Sentry hook"));
-        }
-        let usage = mirror.experimental.as_ref().and_then(|experimental| experimental.usage_logger.as_ref());
-        if usage.is_some_and(|usage| usage.enabled == Some(true)) {
-            let at = [Key("experimental"), Key("usage_logger"), Key("enabled")];
-            self.no_effect(&at, none("usage log"));
-        }
-    }
-
-    fn runner_without_effect(&mut self, mirror: &Runner, index: usize) {
-        let at = |key: &'static str| [Step::Key("runners"), Step::Index(index), Step::Key(key)];
-        let none = |what: &str| format!("this build of Harrier has no {what}; the setting has no effect");
-        let kind = mirror.cache.as_ref().and_then(|cache| cache.kind.as_deref()).unwrap_or_default();
-        if !kind.is_empty() {
-            let message =
-                format!("this build of Harrier has no {kind} cache; caches stay in a local directory");
-            self.no_effect(&[at("cache")[0], at("cache")[1], at("cache")[2], Step::Key("Type")], message);
-        }
-        for (on, key, what) in [
-            (mirror.proxy_exec == Some(true), "proxy_exec", "proxy-exec"),
-            (mirror.use_slot_cgroups == Some(true), "use_slot_cgroups", "slot cgroups"),
-            (mirror.referees.is_some(), "referees", "referees"),
-            (mirror.monitoring.is_some(), "monitoring", "queue monitoring"),
-            (mirror.experimental.is_some(), "experimental", "boot verification"),
-        ] {
-            if on {
-                self.no_effect(&at(key), none(what));
+    /// Warns once an entry about each kind of setting that nothing comes of.
+    fn without_effect(&mut self) {
+        let mut told = Vec::new();
+        for leaf in leaves(self.root) {
+            if !leaf.is_looked_at() {
+                continue;
             }
-        }
-        let Some(docker) = &mirror.docker else { return };
-        for (value, key, what) in [
-            (&docker.helper_image_flavor, "helper_image_flavor", "helper images in flavours"),
-            (&docker.service_slot_cgroup_template, "service_slot_cgroup_template", "slot cgroups"),
-        ] {
-            if value.as_ref().is_some_and(|text| !text.is_empty()) {
-                self.no_effect(&[at(key)[0], at(key)[1], Step::Key("docker"), Step::Key(key)], none(what));
+            let Some(row) = leaf.exception().filter(|row| row.warned) else { continue };
+            let kind = (leaf.runner, row.text);
+            if !told.contains(&kind) {
+                told.push(kind);
+                let problem =
+                    self.reader.source.problem(leaf.value_at(), row.words(leaf.given()), String::new());
+                self.reader.warnings.push(Warning::NoEffect(problem));
             }
         }
     }

@@ -43,12 +43,21 @@ pub use service::*;
 pub use ssh::*;
 pub use virtualbox::*;
 
-use crate::table::{Chain, Flag, Table};
+use crate::table::{Chain, Flag, Setting, Table, Walk};
 
 /// The flags of `register` and `run-single` that set a key of a `[[runners]]` entry.
 pub fn runner_flags() -> Vec<Flag> {
     let mut out = Vec::new();
     Runner::flags(&Chain::default(), &mut out);
+    out
+}
+
+/// Every setting of the file, those of a table after the table's own.
+pub fn settings() -> Vec<Setting> {
+    let mut out = Vec::new();
+    Host::settings(&Walk::default(), &mut out);
+    out.retain(|setting| setting.path.first() != Some(&"runners") || setting.path.len() == 1);
+    Runner::settings(&Walk { path: vec!["runners"], chain: Some(Chain::default()) }, &mut out);
     out
 }
 

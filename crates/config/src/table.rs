@@ -3,6 +3,7 @@
 //!
 //! Called by the files below `mirror/`. A row is the only place a setting is named.
 
+use crate::cell::chain_below;
 use crate::reader::Reader;
 use crate::sheet::Sheet;
 use toml_edit::Item;
@@ -46,6 +47,73 @@ pub enum Takes {
     Map,
 }
 
+/// One key of the mirror: what a row of its table says.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Keys from the top of the file down; a table in an array has the array's key.
+    pub path: Vec<&'static str>,
+    /// What it holds, in words: "a string".
+    pub holds: &'static str,
+    /// Whether settings stand below it.
+    pub is_table: bool,
+    /// Its flag of `register` without the leading `--`; empty: none.
+    pub flag: String,
+    /// Its environment variable; empty: none.
+    pub env: String,
+    /// What it is for.
+    pub help: &'static str,
+}
+
+impl Setting {
+    /// The keys with dots between them.
+    pub fn key(&self) -> String {
+        self.path.join(".")
+    }
+}
+
+/// A row of a table, as its declaration gives it.
+#[derive(Clone, Copy)]
+pub(crate) struct Row {
+    pub key: &'static str,
+    pub flag: &'static str,
+    pub env: &'static str,
+    pub help: &'static str,
+}
+
+/// Where a walk over the mirror is; without a chain nothing here or below has a flag.
+#[derive(Clone, Default)]
+pub(crate) struct Walk {
+    pub path: Vec<&'static str>,
+    pub chain: Option<Chain>,
+}
+
+impl Walk {
+    pub(crate) fn setting(&self, row: Row, holds: &'static str, is_table: bool) -> Setting {
+        let chain = self.chain.as_ref().filter(|_| !row.flag.is_empty() && !is_table);
+        let env = match (chain, row.env.strip_prefix('@')) {
+            (Some(chain), Some(tail)) => format!("{}{tail}", chain.env),
+            (Some(_), None) => row.env.to_owned(),
+            (None, _) => String::new(),
+        };
+        Setting {
+            path: self.path.iter().copied().chain([row.key]).collect(),
+            holds,
+            is_table,
+            flag: chain.map_or_else(String::new, |chain| format!("{}{}", chain.flag, row.flag)),
+            env,
+            help: row.help,
+        }
+    }
+
+    pub(crate) fn below(&self, row: Row) -> Self {
+        let chain = self.chain.as_ref().filter(|_| !row.flag.is_empty());
+        Self {
+            path: self.path.iter().copied().chain([row.key]).collect(),
+            chain: chain.map(|chain| chain_below(chain, row.key, row.flag)),
+        }
+    }
+}
+
 /// Prefixes gathered on the way down to a flag.
 #[derive(Clone, Default)]
 pub(crate) struct Chain {
@@ -68,6 +136,8 @@ pub(crate) trait Table: Default + Clone {
     fn all_keys(out: &mut Vec<&'static str>);
     /// The flags of this table and of those below.
     fn flags(chain: &Chain, out: &mut Vec<Flag>);
+    /// The settings of this table and of those below.
+    fn settings(walk: &Walk, out: &mut Vec<Setting>);
     /// Sets the key at `path` from command-line values.
     fn put(&mut self, path: &[&str], values: &[String]) -> Result<(), String>;
 }
@@ -120,6 +190,13 @@ macro_rules! table {
                 $(if !$flag.is_empty() {
                     <$ty as $crate::cell::Cell>::flags($key, $flag, $env, $help, chain, out);
                 })*
+            }
+
+            fn settings(walk: &$crate::table::Walk, out: &mut Vec<$crate::table::Setting>) {
+                $(
+                    let row = $crate::table::Row { key: $key, flag: $flag, env: $env, help: $help };
+                    <$ty as $crate::cell::Cell>::settings(row, walk, out);
+                )*
             }
 
             fn put(&mut self, path: &[&str], values: &[String]) -> Result<(), String> {

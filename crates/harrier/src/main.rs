@@ -6,6 +6,7 @@ mod inspect_cli;
 mod local_cli;
 mod log_format;
 mod lsp_cli;
+mod migrate_cli;
 mod runner_cli;
 mod serve_cli;
 
@@ -61,6 +62,8 @@ enum Command {
     Demo(demo_cli::DemoArgs),
     /// Find out why something does not work, without a job
     Doctor(doctor_cli::Doctor),
+    /// See what becomes of an existing configuration of GitLab Runner
+    Migrate(migrate_cli::Migrate),
 }
 
 fn main() -> ExitCode {
@@ -96,6 +99,7 @@ fn main() -> ExitCode {
         Command::Backup(backup) => serve_cli::backup(&backup),
         Command::Demo(demo) => demo_cli::main(&demo),
         Command::Doctor(doctor) => doctor_cli::main(doctor),
+        Command::Migrate(migrate) => migrate_cli::main(&migrate),
     }
 }
 

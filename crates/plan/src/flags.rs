@@ -2,10 +2,11 @@
 //! variable, a job variable over the default. Used by planning alone; nothing after it reads a flag.
 
 use harrier_base::{Variable, Variables};
+use harrier_config::Verdict;
 use std::collections::BTreeMap;
 
 macro_rules! flags {
-    ($($variant:ident $name:literal $default:literal $(, $kind:ident)?;)*) => {
+    ($($variant:ident $name:literal $default:literal $(, $kind:ident)? => $meaning:ident $text:literal;)*) => {
         /// One feature flag.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Flag { $($variant),* }
@@ -13,63 +14,119 @@ macro_rules! flags {
         /// Name, default, and whether only `config.toml` may set it.
         const TABLE: &[(Flag, &str, bool, bool)] =
             &[$((Flag::$variant, $name, $default, flags!(@config_only $($kind)?))),*];
+
+        /// What becomes of each flag, in the order of the table.
+        const MEANINGS: &[(Meaning, &str)] = &[$((Meaning::$meaning, $text)),*];
     };
     (@config_only config_only) => { true };
     (@config_only) => { false };
 }
 
 flags! {
-    NetworkPerBuild "FF_NETWORK_PER_BUILD" false;
-    UseLegacyKubernetesExecutionStrategy "FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY" false;
-    UseDirectDownload "FF_USE_DIRECT_DOWNLOAD" true;
-    UseFastzip "FF_USE_FASTZIP" true;
-    DisableUmaskForDockerExecutor "FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR" false;
-    EnableBashExitCodeCheck "FF_ENABLE_BASH_EXIT_CODE_CHECK" false;
-    UseWindowsLegacyProcessStrategy "FF_USE_WINDOWS_LEGACY_PROCESS_STRATEGY" false;
-    UseLegacyBashEval "FF_USE_LEGACY_BASH_EVAL" false;
-    UsePowershellPathResolver "FF_USE_POWERSHELL_PATH_RESOLVER" false;
-    UseDynamicTraceForceSendInterval "FF_USE_DYNAMIC_TRACE_FORCE_SEND_INTERVAL" false;
-    ScriptSections "FF_SCRIPT_SECTIONS" false;
-    EnableJobCleanup "FF_ENABLE_JOB_CLEANUP" false;
-    KubernetesHonorEntrypoint "FF_KUBERNETES_HONOR_ENTRYPOINT" false;
-    PosixlyCorrectEscapes "FF_POSIXLY_CORRECT_ESCAPES" false;
-    ResolveFullTlsChain "FF_RESOLVE_FULL_TLS_CHAIN" false, config_only;
-    DisablePowershellStdin "FF_DISABLE_POWERSHELL_STDIN" false;
-    UsePodActiveDeadlineSeconds "FF_USE_POD_ACTIVE_DEADLINE_SECONDS" true;
-    UseAdvancedPodSpecConfiguration "FF_USE_ADVANCED_POD_SPEC_CONFIGURATION" false;
-    SecretResolvingFailsIfMissing "FF_SECRET_RESOLVING_FAILS_IF_MISSING" true;
-    PrintPodEvents "FF_PRINT_POD_EVENTS" false;
-    UseGitBundleUris "FF_USE_GIT_BUNDLE_URIS" true;
-    UseGitNativeClone "FF_USE_GIT_NATIVE_CLONE" false;
-    UseDumbInitWithKubernetesExecutor "FF_USE_DUMB_INIT_WITH_KUBERNETES_EXECUTOR" false;
-    UseInitWithDockerExecutor "FF_USE_INIT_WITH_DOCKER_EXECUTOR" false;
-    LogImagesConfiguredForJob "FF_LOG_IMAGES_CONFIGURED_FOR_JOB" false;
-    UseDockerAutoscalerDialStdio "FF_USE_DOCKER_AUTOSCALER_DIAL_STDIO" true;
-    CleanUpFailedCacheExtract "FF_CLEAN_UP_FAILED_CACHE_EXTRACT" false;
-    UseWindowsJobObject "FF_USE_WINDOWS_JOB_OBJECT" false;
-    Timestamps "FF_TIMESTAMPS" true;
-    DisableAutomaticTokenRotation "FF_DISABLE_AUTOMATIC_TOKEN_ROTATION" false;
-    UseLegacyGcsCacheAdapter "FF_USE_LEGACY_GCS_CACHE_ADAPTER" false;
-    DisableUmaskForKubernetesExecutor "FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR" false;
-    UseLegacyS3CacheAdapter "FF_USE_LEGACY_S3_CACHE_ADAPTER" false;
-    GitUrlsWithoutTokens "FF_GIT_URLS_WITHOUT_TOKENS" false;
-    WaitForPodToBeReachable "FF_WAIT_FOR_POD_TO_BE_REACHABLE" false;
-    MaskAllDefaultTokens "FF_MASK_ALL_DEFAULT_TOKENS" true;
-    ExportHighCardinalityMetrics "FF_EXPORT_HIGH_CARDINALITY_METRICS" false;
-    UseFleetingAcquireHeartbeats "FF_USE_FLEETING_ACQUIRE_HEARTBEATS" false;
-    UseExponentialBackoffStageRetry "FF_USE_EXPONENTIAL_BACKOFF_STAGE_RETRY" true;
-    UseAdaptiveRequestConcurrency "FF_USE_ADAPTIVE_REQUEST_CONCURRENCY" true;
-    UseGitalyCorrelationId "FF_USE_GITALY_CORRELATION_ID" true;
-    UseGitProactiveAuth "FF_USE_GIT_PROACTIVE_AUTH" false;
-    HashCacheKeys "FF_HASH_CACHE_KEYS" false;
-    EnableJobInputsInterpolation "FF_ENABLE_JOB_INPUTS_INTERPOLATION" true;
-    UseJobRouter "FF_USE_JOB_ROUTER" false;
-    ScriptToStepMigration "FF_SCRIPT_TO_STEP_MIGRATION" false;
-    UseParallelCacheTransfer "FF_USE_PARALLEL_CACHE_TRANSFER" false;
-    UseParallelArtifactTransfer "FF_USE_PARALLEL_ARTIFACT_TRANSFER" false;
-    Concrete "FF_CONCRETE" false;
-    SuspendableEnvironments "FF_SUSPENDABLE_ENVIRONMENTS" false;
-    UseNativeContainerStop "FF_USE_NATIVE_CONTAINER_STOP" false;
+    NetworkPerBuild "FF_NETWORK_PER_BUILD" false => Read "unset, jobs with services have a network of their own; off puts them on the default bridge";
+    UseLegacyKubernetesExecutionStrategy "FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY" false => Elsewhere "of the kubernetes executor";
+    UseDirectDownload "FF_USE_DIRECT_DOWNLOAD" true => Read "";
+    UseFastzip "FF_USE_FASTZIP" true => Ignored "archives are written in one way, which is fast";
+    DisableUmaskForDockerExecutor "FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR" false => Read "";
+    EnableBashExitCodeCheck "FF_ENABLE_BASH_EXIT_CODE_CHECK" false => Read "";
+    UseWindowsLegacyProcessStrategy "FF_USE_WINDOWS_LEGACY_PROCESS_STRATEGY" false => Elsewhere "of Windows";
+    UseLegacyBashEval "FF_USE_LEGACY_BASH_EVAL" false => Ignored "there is one way to start a script";
+    UsePowershellPathResolver "FF_USE_POWERSHELL_PATH_RESOLVER" false => Elsewhere "of PowerShell";
+    UseDynamicTraceForceSendInterval "FF_USE_DYNAMIC_TRACE_FORCE_SEND_INTERVAL" false => Ignored "a log is sent as the server asks for it";
+    ScriptSections "FF_SCRIPT_SECTIONS" false => Read "";
+    EnableJobCleanup "FF_ENABLE_JOB_CLEANUP" false => Read "";
+    KubernetesHonorEntrypoint "FF_KUBERNETES_HONOR_ENTRYPOINT" false => Elsewhere "of the kubernetes executor";
+    PosixlyCorrectEscapes "FF_POSIXLY_CORRECT_ESCAPES" false => Ignored "scripts are quoted in one way that every shell reads alike";
+    ResolveFullTlsChain "FF_RESOLVE_FULL_TLS_CHAIN" false, config_only => Ignored "CI_SERVER_TLS_CA_FILE holds the CA file of the configuration only";
+    DisablePowershellStdin "FF_DISABLE_POWERSHELL_STDIN" false => Elsewhere "of PowerShell";
+    UsePodActiveDeadlineSeconds "FF_USE_POD_ACTIVE_DEADLINE_SECONDS" true => Elsewhere "of the kubernetes executor";
+    UseAdvancedPodSpecConfiguration "FF_USE_ADVANCED_POD_SPEC_CONFIGURATION" false => Elsewhere "of the kubernetes executor";
+    SecretResolvingFailsIfMissing "FF_SECRET_RESOLVING_FAILS_IF_MISSING" true => Ignored "secrets of Vault and its kin are not resolved; a warning in the log says so";
+    PrintPodEvents "FF_PRINT_POD_EVENTS" false => Elsewhere "of the kubernetes executor";
+    UseGitBundleUris "FF_USE_GIT_BUNDLE_URIS" true => Read "";
+    UseGitNativeClone "FF_USE_GIT_NATIVE_CLONE" false => Read "";
+    UseDumbInitWithKubernetesExecutor "FF_USE_DUMB_INIT_WITH_KUBERNETES_EXECUTOR" false => Elsewhere "of the kubernetes executor";
+    UseInitWithDockerExecutor "FF_USE_INIT_WITH_DOCKER_EXECUTOR" false => Read "";
+    LogImagesConfiguredForJob "FF_LOG_IMAGES_CONFIGURED_FOR_JOB" false => Ignored "the job log names the images";
+    UseDockerAutoscalerDialStdio "FF_USE_DOCKER_AUTOSCALER_DIAL_STDIO" true => Elsewhere "of autoscaling executors";
+    CleanUpFailedCacheExtract "FF_CLEAN_UP_FAILED_CACHE_EXTRACT" false => Read "only after a failed extraction, not after a miss";
+    UseWindowsJobObject "FF_USE_WINDOWS_JOB_OBJECT" false => Elsewhere "of Windows";
+    Timestamps "FF_TIMESTAMPS" true => Read "";
+    DisableAutomaticTokenRotation "FF_DISABLE_AUTOMATIC_TOKEN_ROTATION" false => Read "";
+    UseLegacyGcsCacheAdapter "FF_USE_LEGACY_GCS_CACHE_ADAPTER" false => Elsewhere "of remote caches";
+    DisableUmaskForKubernetesExecutor "FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR" false => Elsewhere "of the kubernetes executor";
+    UseLegacyS3CacheAdapter "FF_USE_LEGACY_S3_CACHE_ADAPTER" false => Elsewhere "of remote caches";
+    GitUrlsWithoutTokens "FF_GIT_URLS_WITHOUT_TOKENS" false => Read "";
+    WaitForPodToBeReachable "FF_WAIT_FOR_POD_TO_BE_REACHABLE" false => Elsewhere "of the kubernetes executor";
+    MaskAllDefaultTokens "FF_MASK_ALL_DEFAULT_TOKENS" true => Read "";
+    ExportHighCardinalityMetrics "FF_EXPORT_HIGH_CARDINALITY_METRICS" false => Read "";
+    UseFleetingAcquireHeartbeats "FF_USE_FLEETING_ACQUIRE_HEARTBEATS" false => Elsewhere "of autoscaling executors";
+    UseExponentialBackoffStageRetry "FF_USE_EXPONENTIAL_BACKOFF_STAGE_RETRY" true => Read "";
+    UseAdaptiveRequestConcurrency "FF_USE_ADAPTIVE_REQUEST_CONCURRENCY" true => Read "";
+    UseGitalyCorrelationId "FF_USE_GITALY_CORRELATION_ID" true => Read "";
+    UseGitProactiveAuth "FF_USE_GIT_PROACTIVE_AUTH" false => Read "";
+    HashCacheKeys "FF_HASH_CACHE_KEYS" false => Read "caches of the other scheme are not looked for";
+    EnableJobInputsInterpolation "FF_ENABLE_JOB_INPUTS_INTERPOLATION" true => Read "";
+    UseJobRouter "FF_USE_JOB_ROUTER" false => Ignored "there is no client of the Job Router";
+    ScriptToStepMigration "FF_SCRIPT_TO_STEP_MIGRATION" false => Ignored "there is no step runner";
+    UseParallelCacheTransfer "FF_USE_PARALLEL_CACHE_TRANSFER" false => Elsewhere "of remote caches";
+    UseParallelArtifactTransfer "FF_USE_PARALLEL_ARTIFACT_TRANSFER" false => Ignored "an artifact is fetched over one connection";
+    Concrete "FF_CONCRETE" false => Ignored "there is no step runner";
+    SuspendableEnvironments "FF_SUSPENDABLE_ENVIRONMENTS" false => Ignored "there is nothing to suspend";
+    UseNativeContainerStop "FF_USE_NATIVE_CONTAINER_STOP" false => Read "";
+}
+
+/// What becomes of a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    /// It is read, and does what it does in GitLab Runner.
+    Read,
+    /// It is of something that the executors of this build have nothing to do with.
+    Elsewhere,
+    /// Nothing comes of it.
+    Ignored,
+}
+
+/// A feature flag, for people.
+#[derive(Clone, Copy, Debug)]
+pub struct FeatureFlag {
+    /// `FF_…`.
+    pub name: &'static str,
+    /// The value that holds when nobody has set it.
+    pub default: bool,
+    /// Whether a job's variable of that name counts for nothing.
+    pub config_only: bool,
+    /// What becomes of another value than the default.
+    pub verdict: Verdict,
+    /// Why; may be empty.
+    pub text: &'static str,
+}
+
+/// Every flag, in the order of the table.
+pub fn feature_flags() -> impl Iterator<Item = FeatureFlag> {
+    TABLE.iter().zip(MEANINGS).map(|(&(_, name, default, config_only), &(meaning, text))| FeatureFlag {
+        name,
+        default,
+        config_only,
+        verdict: match meaning {
+            Meaning::Read if text.is_empty() => Verdict::Works,
+            Meaning::Read => Verdict::Differs,
+            Meaning::Elsewhere => Verdict::Works,
+            Meaning::Ignored => Verdict::NoEffect,
+        },
+        text,
+    })
+}
+
+/// What becomes of a flag with this value; `None`: there is no such flag.
+pub fn flag_meaning(name: &str, value: bool) -> Option<(Verdict, String)> {
+    let flag = feature_flags().find(|flag| flag.name == name)?;
+    let verdict = if flag.verdict == Verdict::NoEffect && value == flag.default {
+        Verdict::Works
+    } else {
+        flag.verdict
+    };
+    Some((verdict, flag.text.to_owned()))
 }
 
 /// Every flag with the value that holds for one job and whether somebody has set it, in the order of the table.
@@ -201,6 +258,37 @@ mod tests {
             ]
         );
         assert!(!is_flag("FF_OF_MY_OWN"));
+    }
+
+    /// What the list says about a flag is what the sources do with it.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the sources are what is tested")]
+    fn a_flag_is_read_somewhere_if_and_only_if_the_list_says_so() {
+        let sources = [
+            concat!(env!("CARGO_MANIFEST_DIR"), "/src"),
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../runner/src"),
+        ];
+        let mut text = String::new();
+        for dir in sources {
+            for entry in std::fs::read_dir(dir).expect("the sources are there") {
+                let path = entry.expect("the directory can be read").path();
+                if path.extension().is_some_and(|ending| ending == "rs") && !path.ends_with("flags.rs") {
+                    text += &std::fs::read_to_string(path).expect("a source can be read");
+                }
+            }
+        }
+        for ((flag, name, ..), (meaning, _)) in TABLE.iter().zip(MEANINGS) {
+            let is_read = text.contains(&format!("Flag::{flag:?}")) || text.contains(&format!("\"{name}\""));
+            assert_eq!(is_read, *meaning == Meaning::Read, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_flag_without_effect_matters_only_with_another_value_than_its_default() {
+        assert_eq!(flag_meaning("FF_USE_FASTZIP", true).map(|it| it.0), Some(Verdict::Works));
+        assert_eq!(flag_meaning("FF_USE_FASTZIP", false).map(|it| it.0), Some(Verdict::NoEffect));
+        assert_eq!(flag_meaning("FF_TIMESTAMPS", false), Some((Verdict::Works, String::new())));
+        assert_eq!(flag_meaning("FF_OF_MY_OWN", true), None);
     }
 
     #[test]

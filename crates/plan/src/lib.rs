@@ -36,6 +36,7 @@ mod variables;
 pub use containers::*;
 pub use dirs::DirsError;
 pub use facts::*;
+pub use flags::{FeatureFlag, feature_flags, flag_meaning};
 pub use helper_call::*;
 pub use job_plan::*;
 pub use plan::{PlanError, plan_job};

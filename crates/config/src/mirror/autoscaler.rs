@@ -14,7 +14,7 @@ Autoscaler {
     plugin: Option<String>, "plugin", Omit, "", "", "Fleeting plugin: binary name or OCI reference";
     plugin_config: Option<FreeTable>, "plugin_config", Omit, "", "", "Free table, sent to the plugin as JSON";
     connector_config: Option<ConnectorConfig>, "connector_config", Omit, "", "", "See `runner-config.md` §6.10.1";
-    policy: Vec<Policy>, "policy", Omit, "", "", "`((...policy))`, 6.10.2";
+    policy: Vec<Policy>, "policy", Omit, "", "", "`[[...policy]]`, 6.10.2";
     instance_ready_command: Option<String>, "instance_ready_command", Omit, "", "", "Command that must succeed on a new instance";
     instance_acquire_timeout: Option<Duration>, "instance_acquire_timeout", Omit, "", "", "Max wait for an instance in prepare; default 15m";
     update_interval: Option<Duration>, "update_interval", Omit, "", "", "Poll of the plugin; default 1m";
@@ -65,7 +65,7 @@ Policy {
     idle_time: Option<Duration>, "idle_time", Omit, "", "", "Idle life of an instance (schema minimum 1 s)";
     scale_factor: Option<f64>, "scale_factor", Omit, "", "", "Extra idle capacity as factor of capacity in use; default 0.0";
     scale_factor_limit: Option<i64>, "scale_factor_limit", Omit, "", "", "Cap of the factor result";
-    preemptive_mode: Option<bool>, "preemptive_mode", Omit, "", "", "true = ask for a job only when an instance is ready; unset = true when idle_count } 0";
+    preemptive_mode: Option<bool>, "preemptive_mode", Omit, "", "", "true = ask for a job only when an instance is ready; unset = true when idle_count > 0";
 }
 }
 

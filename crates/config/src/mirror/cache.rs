@@ -8,7 +8,7 @@ table! {
 Cache {
     kind: Option<String>, "Type", Omit, "type", "CACHE_TYPE", "s3, gcs or azure; unset = no remote cache";
     path: Option<String>, "Path", Omit, "path", "CACHE_PATH", "Prefix of object names";
-    shared: Option<bool>, "Shared", Omit, "shared", "CACHE_SHARED", "Leave runner/{short token} out of names";
+    shared: Option<bool>, "Shared", Omit, "shared", "CACHE_SHARED", "Leave runner/<short token> out of names";
     max_uploaded_archive_size: Option<i64>, "MaxUploadedArchiveSize", Always, "max_uploaded_archive_size", "CACHE_MAXIMUM_UPLOADED_ARCHIVE_SIZE", "Bytes; larger archives are not uploaded; 0 = no limit";
     s3: Option<S3>, "s3", Omit, "s3", "", "S3";
     gcs: Option<Gcs>, "gcs", Omit, "gcs", "", "Google Cloud Storage";
@@ -19,7 +19,7 @@ Cache {
 table! {
 /// `[runners.cache.s3]` (§7.1).
 S3 {
-    server_address: Option<String>, "ServerAddress", Omit, "server-address", "CACHE_S3_SERVER_ADDRESS", "host(:port); unset = AWS";
+    server_address: Option<String>, "ServerAddress", Omit, "server-address", "CACHE_S3_SERVER_ADDRESS", "host[:port); unset = AWS";
     access_key: Option<Secret>, "AccessKey", Omit, "access-key", "CACHE_S3_ACCESS_KEY", "Access key";
     secret_key: Option<Secret>, "SecretKey", Omit, "secret-key", "CACHE_S3_SECRET_KEY", "Secret key";
     session_token: Option<Secret>, "SessionToken", Omit, "session-token", "CACHE_S3_SESSION_TOKEN", "Session token";

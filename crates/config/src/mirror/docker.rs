@@ -36,14 +36,14 @@ Docker {
     oom_kill_disable: Option<bool>, "oom_kill_disable", Always, "oom-kill-disable", "DOCKER_OOM_KILL_DISABLE", "Disable OOM killer for the container";
     oom_score_adjust: Option<i64>, "oom_score_adjust", Omit, "oom-score-adjust", "DOCKER_OOM_SCORE_ADJUST", "OOM score change";
     pids_limit: Option<i64>, "pids_limit", Omit, "pids-limit", "DOCKER_PIDS_LIMIT", "Harrier only: most processes and threads of one container; unset = 16384, -1 = no limit";
-    security_opt: Vec<String>, "security_opt", Omit, "security-opt", "DOCKER_SECURITY_OPT", "Security options. `seccomp={path}` is read on the runner host, must be valid JSON and is sent inline; `unconfined`, `builtin` and inline JSON pass as they are";
+    security_opt: Vec<String>, "security_opt", Omit, "security-opt", "DOCKER_SECURITY_OPT", "Security options. `seccomp=PATH` is read on the runner host, must be valid JSON and is sent inline; `unconfined`, `builtin` and inline JSON pass as they are";
     services_security_opt: Vec<String>, "services_security_opt", Omit, "services-security-opt", "DOCKER_SERVICES_SECURITY_OPT", "Same, for services";
-    devices: Vec<String>, "devices", Omit, "devices", "DOCKER_DEVICES", "`host(:container(:perms))`, perms default rwm";
+    devices: Vec<String>, "devices", Omit, "devices", "DOCKER_DEVICES", "`host[:container[:perms]]`, perms default rwm";
     device_cgroup_rules: Vec<String>, "device_cgroup_rules", Omit, "device-cgroup-rules", "DOCKER_DEVICE_CGROUP_RULES", "cgroup device rules";
     gpus: Option<String>, "gpus", Omit, "gpus", "DOCKER_GPUS", "GPU request in docker CLI syntax; also reported to GitLab as runner config info";
-    services_devices: BTreeMap<String, Vec<String>>, "services_devices", Omit, "services_devices", "DOCKER_SERVICES_DEVICES", "Map of image glob -} device list for matching services";
+    services_devices: BTreeMap<String, Vec<String>>, "services_devices", Omit, "services_devices", "DOCKER_SERVICES_DEVICES", "Map of image glob -> device list for matching services";
     disable_cache: Option<bool>, "disable_cache", Always, "disable-cache", "DOCKER_DISABLE_CACHE", "Auto-created cache volumes become one-job volumes, removed at the end";
-    volumes: Vec<String>, "volumes", Omit, "volumes", "DOCKER_VOLUMES", "Extra mounts: `/path` = reusable cache volume, `src:/path(:opts)` = bind/named volume. Variables are expanded in the destination only";
+    volumes: Vec<String>, "volumes", Omit, "volumes", "DOCKER_VOLUMES", "Extra mounts: `/path` = reusable cache volume, `src:/path[:opts]` = bind/named volume. Variables are expanded in the destination only";
     volume_keep: Option<bool>, "volume_keep", Always, "volume-keep", "DOCKER_VOLUME_KEEP", "Do not delete anonymous volumes with the containers";
     volume_driver: Option<String>, "volume_driver", Omit, "volume-driver", "DOCKER_VOLUME_DRIVER", "Volume driver";
     volume_driver_ops: BTreeMap<String, String>, "volume_driver_ops", Omit, "volume-driver-ops", "DOCKER_VOLUME_DRIVER_OPS", "Driver options for created volumes";
@@ -55,7 +55,7 @@ Docker {
     ipcmode: Option<String>, "ipcmode", Omit, "ipcmode", "DOCKER_IPC_MODE", "IPC mode (note the key has no underscore)";
     mac_address: Option<String>, "mac_address", Omit, "mac-address", "DOCKER_MAC_ADDRESS", "MAC for the containers; must parse; needs daemon API 1.44+, otherwise warned and ignored";
     links: Vec<String>, "links", Omit, "links", "DOCKER_LINKS", "Legacy container links";
-    services: Vec<Service>, "services", Omit, "", "", "`((runners.docker.services))` tables (`runner-config.md` §6.2)";
+    services: Vec<Service>, "services", Omit, "", "", "`[[runners.docker.services]]` tables (`runner-config.md` §6.2)";
     services_limit: Option<i64>, "services_limit", Omit, "services-limit", "DOCKER_SERVICES_LIMIT", "Max number of services per job; -1 = no limit. Too many = job error";
     service_memory: Option<String>, "service_memory", Omit, "service-memory", "DOCKER_SERVICE_MEMORY", "RAM limit per service";
     service_memory_swap: Option<String>, "service_memory_swap", Omit, "service-memory-swap", "DOCKER_SERVICE_MEMORY_SWAP", "RAM+swap per service";
@@ -75,14 +75,14 @@ Docker {
     pull_policy: StringOrList, "pull_policy", Omit, "pull-policy", "DOCKER_PULL_POLICY", "always, if-not-present, never, or a list tried in order";
     isolation: Option<String>, "isolation", Omit, "isolation", "DOCKER_ISOLATION", "Windows: default, process, hyperv; other values fail";
     shm_size: Option<i64>, "shm_size", Always, "shm-size", "DOCKER_SHM_SIZE", "/dev/shm size in bytes, build and services";
-    tmpfs: BTreeMap<String, String>, "tmpfs", Omit, "tmpfs", "DOCKER_TMPFS", "path -} mount options, build/helper";
-    services_tmpfs: BTreeMap<String, String>, "services_tmpfs", Omit, "services-tmpfs", "DOCKER_SERVICES_TMPFS", "path -} mount options, services";
+    tmpfs: BTreeMap<String, String>, "tmpfs", Omit, "tmpfs", "DOCKER_TMPFS", "path -> mount options, build/helper";
+    services_tmpfs: BTreeMap<String, String>, "services_tmpfs", Omit, "services-tmpfs", "DOCKER_SERVICES_TMPFS", "path -> mount options, services";
     sysctls: BTreeMap<String, String>, "sysctls", Omit, "sysctls", "DOCKER_SYSCTLS", "Kernel settings, build/helper only";
     helper_image: Option<String>, "helper_image", Omit, "helper-image", "DOCKER_HELPER_IMAGE", "Own helper image; variables expanded";
     helper_image_flavor: Option<String>, "helper_image_flavor", Omit, "helper-image-flavor", "DOCKER_HELPER_IMAGE_FLAVOR", "alpine (default), alpine-latest, alpine3.21, ubuntu, ubi-fips, concrete (auto with FF_CONCRETE)";
     container_labels: BTreeMap<String, String>, "container_labels", Omit, "container-labels", "", "Extra labels; values expanded with job variables";
     enable_ipv6: Option<bool>, "enable_ipv6", Omit, "enable-ipv6", "", "IPv6 on per-build networks";
-    ulimit: BTreeMap<String, String>, "ulimit", Omit, "ulimit", "DOCKER_ULIMIT", "name -} `soft(:hard)`";
+    ulimit: BTreeMap<String, String>, "ulimit", Omit, "ulimit", "DOCKER_ULIMIT", "name -> `soft[:hard)`";
     network_mtu: Option<i64>, "network_mtu", Always, "network-mtu", "", "MTU of per-build networks";
     log_options: BTreeMap<String, String>, "log_options", Omit, "log-options", "DOCKER_LOG_OPTIONS", "json-file driver options; only `env` and `labels` keys allowed, others fail the job in prepare";
 }

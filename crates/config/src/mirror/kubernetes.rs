@@ -23,7 +23,7 @@ Kubernetes {
     image: Option<String>, "image", Always, "image", "KUBERNETES_IMAGE", "Default build image";
     namespace: Option<String>, "namespace", Always, "namespace", "KUBERNETES_NAMESPACE", "Namespace of job pods; empty = `default` (warned)";
     namespace_overwrite_allowed: Option<String>, "namespace_overwrite_allowed", Always, "namespace_overwrite_allowed", "KUBERNETES_NAMESPACE_OVERWRITE_ALLOWED", "Regex that KUBERNETES_NAMESPACE_OVERWRITE must match; empty = off";
-    namespace_per_job: Option<bool>, "namespace_per_job", Always, "namespace_per_job", "KUBERNETES_NAMESPACE_PER_JOB", "Create and delete namespace `ci-job-{id}` per job; the two settings above are then ignored";
+    namespace_per_job: Option<bool>, "namespace_per_job", Always, "namespace_per_job", "KUBERNETES_NAMESPACE_PER_JOB", "Create and delete namespace `ci-job-<id>` per job; the two settings above are then ignored";
     privileged: Option<bool>, "privileged", Omit, "privileged", "KUBERNETES_PRIVILEGED", "privileged flag for all containers; unset = not sent";
     runtime_class_name: Option<String>, "runtime_class_name", Omit, "runtime-class-name", "KUBERNETES_RUNTIME_CLASS_NAME", "RuntimeClass of pods";
     allow_privilege_escalation: Option<bool>, "allow_privilege_escalation", Omit, "allow-privilege-escalation", "KUBERNETES_ALLOW_PRIVILEGE_ESCALATION", "allowPrivilegeEscalation for all containers; unset = not sent";
@@ -79,7 +79,7 @@ Kubernetes {
     pull_policy: StringOrList, "pull_policy", Omit, "pull-policy", "KUBERNETES_PULL_POLICY", "Policy or ordered list; unset = cluster default";
     node_selector: BTreeMap<String, String>, "node_selector", Omit, "node-selector", "KUBERNETES_NODE_SELECTOR", "Node labels to match; arch/os/windows-build labels also pick the helper image";
     node_selector_overwrite_allowed: Option<String>, "node_selector_overwrite_allowed", Always, "node_selector_overwrite_allowed", "KUBERNETES_NODE_SELECTOR_OVERWRITE_ALLOWED", "Regex for KUBERNETES_NODE_SELECTOR_*";
-    node_tolerations: BTreeMap<String, String>, "node_tolerations", Omit, "node-tolerations", "KUBERNETES_NODE_TOLERATIONS", "`key(=value)` -} effect";
+    node_tolerations: BTreeMap<String, String>, "node_tolerations", Omit, "node-tolerations", "KUBERNETES_NODE_TOLERATIONS", "`key[=value)` -> effect";
     node_tolerations_overwrite_allowed: Option<String>, "node_tolerations_overwrite_allowed", Always, "node_tolerations_overwrite_allowed", "KUBERNETES_NODE_TOLERATIONS_OVERWRITE_ALLOWED", "Regex for KUBERNETES_NODE_TOLERATIONS_*";
     affinity: Option<Affinity>, "affinity", Omit, "", "", "node_affinity / pod_affinity / pod_anti_affinity tables (`runner-config.md` §6.3.3)";
     image_pull_secrets: Vec<String>, "image_pull_secrets", Omit, "image-pull-secrets", "KUBERNETES_IMAGE_PULL_SECRETS", "Names of existing pull secrets";
@@ -95,7 +95,7 @@ Kubernetes {
     resource_availability_check_max_attempts: Option<i64>, "resource_availability_check_max_attempts", Omit, "resource-availability-check-max-attempts", "KUBERNETES_RESOURCE_AVAILABILITY_CHECK_MAX_ATTEMPTS", "Tries (5 s apart) to see the service account and pull secrets; 0 = no check; negative = 5. The register flag declares default 5; a config file without the key means 0 (from code); default 0 (file)";
     retry_limit: Option<i64>, "retry_limit", Omit, "retry-limit", "KUBERNETES_REQUEST_RETRY_LIMIT", "Max tries of an API call that failed with a retryable error; default 5";
     retry_backoff_max: Option<i64>, "retry_backoff_max", Omit, "retry-backoff-max", "KUBERNETES_REQUEST_RETRY_BACKOFF_MAX", "Max backoff in ms; floor 500; default 2000";
-    retry_limits: BTreeMap<String, i64>, "retry_limits", Omit, "retry-limits", "KUBERNETES_RETRY_LIMITS", "error substring -} tries; also makes that error retryable";
+    retry_limits: BTreeMap<String, i64>, "retry_limits", Omit, "retry-limits", "KUBERNETES_RETRY_LIMITS", "error substring -> tries; also makes that error retryable";
     pod_labels: BTreeMap<String, String>, "pod_labels", Omit, "pod-labels", "", "Labels for pods; values expanded; the runner.gitlab.com namespace is refused";
     pod_labels_overwrite_allowed: Option<String>, "pod_labels_overwrite_allowed", Always, "pod_labels_overwrite_allowed", "KUBERNETES_POD_LABELS_OVERWRITE_ALLOWED", "Regex for KUBERNETES_POD_LABELS_*";
     scheduler_name: Option<String>, "scheduler_name", Omit, "scheduler-name", "KUBERNETES_SCHEDULER_NAME", "Pod scheduler";
@@ -110,8 +110,8 @@ Kubernetes {
     helper_container_security_context: Option<ContainerSecurityContext>, "helper_container_security_context", Omit, "helper_container_security_context", "", "For helper (`runner-config.md` §6.3.4)";
     service_container_security_context: Option<ContainerSecurityContext>, "service_container_security_context", Omit, "service_container_security_context", "", "For services (`runner-config.md` §6.3.4)";
     volumes: Option<Volumes>, "volumes", Omit, "", "", "Volume tables (`runner-config.md` §6.3.2)";
-    host_aliases: Vec<HostAlias>, "host_aliases", Omit, "", "", "`((...host_aliases))` with ip and hostnames; the register flag takes JSON";
-    services: Vec<Service>, "services", Omit, "", "", "`((runners.kubernetes.services))` (`runner-config.md` §6.2)";
+    host_aliases: Vec<HostAlias>, "host_aliases", Omit, "", "", "`[[...host_aliases]]` with ip and hostnames; the register flag takes JSON";
+    services: Vec<Service>, "services", Omit, "", "", "`[[runners.kubernetes.services]]` (`runner-config.md` §6.2)";
     cap_add: Vec<String>, "cap_add", Omit, "cap-add", "KUBERNETES_CAP_ADD", "Capabilities added to all containers";
     cap_drop: Vec<String>, "cap_drop", Omit, "cap-drop", "KUBERNETES_CAP_DROP", "Capabilities dropped; NET_RAW is dropped by default on Linux";
     suspend_pvc_size: Option<String>, "suspend_pvc_size", Omit, "suspend-pvc-size", "KUBERNETES_SUSPEND_PVC_SIZE", "Size of the PVC for suspendable jobs; default 20Gi";

@@ -20,7 +20,7 @@ Machine {
     off_peak_timezone: Option<String>, "OffPeakTimezone", Omit, "", "", "Dead";
     off_peak_idle_count: Option<i64>, "OffPeakIdleCount", Omit, "", "", "Dead";
     off_peak_idle_time: Option<i64>, "OffPeakIdleTime", Omit, "", "", "Dead";
-    autoscaling: Vec<MachineAutoscaling>, "autoscaling", Omit, "", "", "`((runners.machine.autoscaling))` list; last match wins";
+    autoscaling: Vec<MachineAutoscaling>, "autoscaling", Omit, "", "", "`[[runners.machine.autoscaling]]` list; last match wins";
 }
 }
 

@@ -5,6 +5,7 @@
 
 use super::ask::Asker;
 use super::error::CliError;
+use harrier_config::executors_of;
 use harrier_config::mirror::{
     Azure, Cache, Capabilities, ContainerSecurityContext, DnsConfig, Docker, Gcs, Kubernetes, Runner, S3,
     Volumes,
@@ -13,23 +14,23 @@ use harrier_config::mirror::{
 /// Drops the sections of other executors and makes those of its own, with the empty tables GitLab Runner writes.
 pub fn keep_only_own(runner: &mut Runner) {
     let executor = runner.executor.clone().unwrap_or_default();
-    let has = |executors: &[&str]| executors.contains(&executor.as_str());
+    let has = |section| executors_of(section).is_some_and(|executors| executors.contains(&executor.as_str()));
     let cache = runner.cache.get_or_insert_with(Cache::default);
     cache.s3.get_or_insert_with(S3::default);
     cache.gcs.get_or_insert_with(Gcs::default);
     cache.azure.get_or_insert_with(Azure::default);
     runner.referees = None;
-    own(&mut runner.docker, has(&["docker", "docker-windows", "docker+machine", "docker-autoscaler"]));
-    own(&mut runner.machine, has(&["docker+machine"]));
-    own(&mut runner.ssh, has(&["ssh", "parallels", "virtualbox"]));
-    own(&mut runner.parallels, has(&["parallels"]));
-    own(&mut runner.virtualbox, has(&["virtualbox"]));
-    own(&mut runner.custom, has(&["custom"]));
-    own(&mut runner.kubernetes, has(&["kubernetes"]));
+    own(&mut runner.docker, has("docker"));
+    own(&mut runner.machine, has("machine"));
+    own(&mut runner.ssh, has("ssh"));
+    own(&mut runner.parallels, has("parallels"));
+    own(&mut runner.virtualbox, has("virtualbox"));
+    own(&mut runner.custom, has("custom"));
+    own(&mut runner.kubernetes, has("kubernetes"));
     if let Some(kubernetes) = &mut runner.kubernetes {
         empty_tables(kubernetes);
     }
-    if !has(&["instance", "docker-autoscaler"]) {
+    if !has("autoscaler") {
         runner.autoscaler = None;
         runner.instance = None;
     }
