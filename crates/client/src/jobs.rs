@@ -18,6 +18,9 @@ pub struct JobAnswer {
     /// The server pushed back on the way (a retriable status was seen), even if an answer came in the end;
     /// for adaptive concurrency (§12.3).
     pub pushed_back: bool,
+    /// The server has just said for the first time what the next request sends as `last_update` (§3.1): that one it may hold, this
+    /// one it could not.
+    pub can_hold_next: bool,
 }
 
 /// See [`JobAnswer`]; the rows of §3.5.
@@ -106,14 +109,14 @@ impl Client {
     /// `POST /jobs/request` (§3). `last_update` is filled in from what the server said last. Dropping the
     /// future cancels the request.
     pub async fn request_job(&self, request: &JobRequest) -> JobAnswer {
-        let asked = self.ask(request).await;
-        match asked {
-            Ok((asked, pushed_back)) => JobAnswer { asked, pushed_back },
-            Err(error) if error.is_unusable() => {
-                JobAnswer { asked: Asked::Unusable(error.to_string()), pushed_back: false }
-            }
-            Err(error) => JobAnswer { asked: Asked::Failed(error.to_string()), pushed_back: false },
-        }
+        let knew = self.last_update(&request.token).is_some();
+        let (asked, pushed_back) = match self.ask(request).await {
+            Ok(answered) => answered,
+            Err(error) if error.is_unusable() => (Asked::Unusable(error.to_string()), false),
+            Err(error) => (Asked::Failed(error.to_string()), false),
+        };
+        let can_hold_next = !knew && self.last_update(&request.token).is_some();
+        JobAnswer { asked, pushed_back, can_hold_next }
     }
 
     async fn ask(&self, request: &JobRequest) -> Result<(Asked, bool), ClientError> {

@@ -53,10 +53,14 @@ pub fn copy_sqlite(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the file with its mode before SQLite makes it with another.
+/// Makes the file with its mode before SQLite makes it with another. One that is there is never opened: closing it would drop
+/// the locks that this process's connections hold on it, and the next process to leave would take the log of writes with it.
 fn private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(|_| ())
+    match std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 impl Connection for Sqlite {

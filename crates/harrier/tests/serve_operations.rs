@@ -49,7 +49,10 @@ impl Ask {
 
 impl Server {
     async fn start(more: &[&str]) -> Self {
-        let home = TempHome::new();
+        Self::start_at(TempHome::new(), more).await
+    }
+
+    async fn start_at(home: TempHome, more: &[&str]) -> Self {
         let data = home.path().join("data");
         let mut arguments = vec!["serve", "--data", data.to_str().unwrap(), "--listen", "127.0.0.1:0"];
         arguments.extend(["--log-format", "json"]);
@@ -304,6 +307,49 @@ async fn an_operator_sees_what_happens_and_no_secret() {
     has(&[("msg", "job"), ("status", "running")]);
     has(&[("msg", "pipeline"), ("status", "running")]);
     has(&[("msg", "a log-in failed"), ("level", "warning")]);
+}
+
+/// SQLite's locks are of the process: a file that is opened and closed beside its connections drops them, and the next command that
+/// leaves takes the log of writes with it, under the server.
+#[tokio::test]
+async fn commands_beside_the_server_leave_its_files_to_it() {
+    let server = Server::start(&[]).await;
+    let data = server.home.path().join("data");
+    let mode = |name: &str| {
+        let found = std::fs::metadata(data.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o777
+    };
+    let token = server.admin(&["token", "--user", "root", "--scope", "api"]);
+    let auth = format!("PRIVATE-TOKEN: {token}\r\n");
+    for round in 0..4 {
+        let body = format!(
+            r#"{{"username": "user{round}", "name": "U", "email": "u{round}@example.com", "password": "correct horse {round}"}}"#
+        );
+        assert_eq!(status(&server.ask("POST", "/api/v4/users", &auth, &body)), "201");
+        let users = server.admin(&["list", "users"]);
+        assert!(users.contains(&format!("user{round}")), "what the server wrote is seen:\n{users}");
+        for name in ["harrier.db", "harrier.db-wal", "harrier.db-shm"] {
+            assert_eq!(mode(name), 0o600, "{name}");
+        }
+    }
+    let backup = server.home.path().join("copy");
+    let done = Command::new(env!("CARGO_BIN_EXE_harrier"))
+        .args(["backup", "--data"])
+        .args([&data, &backup])
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(data.join("harrier.db-wal").exists());
+
+    let Server { mut process, home, .. } = server;
+    process.signal(Signal::SIGKILL);
+    process.wait(PATIENCE).await.expect("it ends");
+    drop(process);
+    let again = Server::start_at(home, &[]).await;
+    let users = again.admin(&["list", "users"]);
+    for round in 0..4 {
+        assert!(users.contains(&format!("user{round}")), "{users}");
+    }
 }
 
 #[tokio::test]

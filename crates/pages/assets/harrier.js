@@ -60,7 +60,11 @@ const events = document.body.dataset.events;
 let nudgeLog = () => {};
 if (events) {
   const source = new EventSource(events);
-  source.addEventListener("changed", refresh);
+  // A change of the job often ends its log.
+  source.addEventListener("changed", () => {
+    refresh();
+    nudgeLog();
+  });
   source.addEventListener("log", () => nudgeLog());
   addEventListener("pagehide", () => source.close());
 }
@@ -144,6 +148,7 @@ if (log) {
       }
       if (log.children.length > 0) find("[data-log-empty]")?.remove();
       meet();
+      if (search.value) look();
       if (following()) log.lastElementChild?.scrollIntoView({ block: "end" });
     } finally {
       busy = false;
@@ -171,19 +176,46 @@ if (log) {
   const found = find("[data-log-found]");
   let matches = [];
   let at = -1;
+  // The rows that have the text, and the places in them. Where the reader is, they stay.
   function look() {
+    const here = matches[at];
     for (const line of all(".match", log)) line.classList.remove("match", "here");
     const wanted = search.value.toLowerCase();
     matches = wanted ? Array.from(log.children).filter((line) => find(".x", line).textContent.toLowerCase().includes(wanted)) : [];
     for (const line of matches) line.classList.add("match");
-    at = -1;
-    step(1);
+    if (globalThis.Highlight) CSS.highlights.set("found", new Highlight(...matches.slice(0, 1000).flatMap((line) => places(line, wanted))));
+    at = matches.indexOf(here);
+    if (at >= 0) here.classList.add("here");
+    tell();
+  }
+  function places(line, wanted) {
+    const text = find(".x", line);
+    const lower = text.textContent.toLowerCase();
+    // Some letters are longer in lower case: then nothing is where it seems.
+    if (lower.length !== text.textContent.length) return [];
+    const nodes = document.createTreeWalker(text, NodeFilter.SHOW_TEXT);
+    const ranges = [];
+    let [node, before] = [nodes.nextNode(), 0];
+    const seek = (place) => {
+      while (before + node.length < place) {
+        before += node.length;
+        node = nodes.nextNode();
+      }
+      return [node, place - before];
+    };
+    for (let found = lower.indexOf(wanted); found >= 0; found = lower.indexOf(wanted, found + wanted.length)) {
+      const range = new Range();
+      range.setStart(...seek(found));
+      range.setEnd(...seek(found + wanted.length));
+      ranges.push(range);
+    }
+    return ranges;
+  }
+  function tell() {
+    found.textContent = !search.value ? "" : matches.length === 0 ? "0" : `${Math.max(at, 0) + 1}/${matches.length}`;
   }
   function step(by) {
-    if (matches.length === 0) {
-      found.textContent = search.value ? "0" : "";
-      return;
-    }
+    if (matches.length === 0) return;
     matches[at]?.classList.remove("here");
     at = (at + by + matches.length) % matches.length;
     const line = matches[at];
@@ -191,9 +223,13 @@ if (log) {
     setFollow(false);
     unfoldFor(line);
     line.scrollIntoView({ block: "center" });
-    found.textContent = `${at + 1}/${matches.length}`;
+    tell();
   }
-  search.addEventListener("input", look);
+  search.addEventListener("input", () => {
+    at = -1;
+    look();
+    step(1);
+  });
   search.addEventListener("keydown", (event) => {
     if (event.key === "Enter") {
       event.preventDefault();

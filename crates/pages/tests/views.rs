@@ -421,14 +421,9 @@ fn no_text_is_below_contrast_aa() {
     for ground in ["#161b22", "#21262d", "#262c36", "#30363d"] {
         assert!(contrast("#e6edf3", ground) >= 4.5, "{ground}");
     }
-    for (text, ground) in [
-        ("#8b949e", "#161b22"),
-        ("#9da7b3", "#161b22"),
-        ("#9da7b3", "#262c36"),
-        ("#0d1117", "#e6edf3"),
-        ("#e6edf3", "#5c4a00"),
-        ("#e6edf3", "#3b2f00"),
-    ] {
+    for (text, ground) in
+        [("#9da7b3", "#161b22"), ("#9da7b3", "#262c36"), ("#0d1117", "#e6edf3"), ("#0d1117", "#f2cc60")]
+    {
         assert!(contrast(text, ground) >= 4.5, "{text} on {ground}: {:.2}", contrast(text, ground));
     }
 }

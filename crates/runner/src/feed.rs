@@ -3,7 +3,8 @@
 //! since any fixed moment.
 //!
 //! `check_interval` is for an empty queue: a runner that was just given a job, or whose job has just ended, is
-//! asked again at once when there is room (unless `strict_check_interval`).
+//! asked again at once when there is room (unless `strict_check_interval`), and so is one whose server has just said for the first
+//! time how the next request can be held.
 
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(crate) enum Came {
     Job,
     /// No job; the server is fine, or has trouble that does not count.
     Nothing,
+    /// No job, and the next request may be held until one comes.
+    Greeting,
     /// 403, or the client cannot even be built.
     Unhealthy,
 }
@@ -177,7 +180,7 @@ impl Feed {
         let factor = match (pushed_back, came) {
             (true, _) => 0.5,
             (false, Came::Job) => 1.1,
-            (false, Came::Nothing | Came::Unhealthy) => 0.95,
+            (false, Came::Nothing | Came::Greeting | Came::Unhealthy) => 0.95,
         };
         entry.fluid = (entry.fluid * factor).clamp(1.0, f64::from(entry.rules.request_concurrency.max(1)));
         match came {
@@ -187,7 +190,8 @@ impl Feed {
                     entry.due = now;
                 }
             }
-            Came::Nothing | Came::Unhealthy => {}
+            Came::Greeting if !entry.rules.strict => entry.due = now,
+            Came::Nothing | Came::Greeting | Came::Unhealthy => {}
         }
         if came == Came::Unhealthy {
             entry.failures += 1;
@@ -307,7 +311,21 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_can_hold_the_next_request_gets_it_at_once() {
+        let mut f = feed(3, vec![rules("a")]);
+        ask(&mut f, S(0), "a");
+        f.answered(S(0), "a", Came::Greeting, false);
+        ask(&mut f, S(0), "a");
+        f.answered(S(0), "a", Came::Nothing, false);
+        assert_eq!(f.next(S(0)), Turn::Wait(Some(S(3))), "it does not hold them");
+    }
+
+    #[test]
     fn strict_entries_always_wait() {
+        let mut f = feed(3, vec![Rules { strict: true, ..rules("a") }]);
+        ask(&mut f, S(0), "a");
+        f.answered(S(0), "a", Came::Greeting, false);
+        assert_eq!(f.next(S(0)), Turn::Wait(Some(S(3))));
         let mut f = feed(3, vec![Rules { strict: true, ..rules("a") }]);
         ask(&mut f, S(0), "a");
         f.answered(S(0), "a", Came::Job, false);

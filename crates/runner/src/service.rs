@@ -495,7 +495,7 @@ impl Service {
         };
         let Some((key, session)) = self.asking.remove(&id) else { return };
         let now = self.now();
-        let Some(JobAnswer { asked, pushed_back }) = answer else {
+        let Some(JobAnswer { asked, pushed_back, can_hold_next }) = answer else {
             return self.feed.answered(now, &key, Came::Nothing, false);
         };
         if let (Asked::Failed(_) | Asked::Forbidden(_) | Asked::Unusable(_), Some(listed)) =
@@ -517,7 +517,7 @@ impl Service {
             }
             Asked::Nothing => {
                 tracing::debug!(runner, runner_name, "Checking for jobs... nothing");
-                Came::Nothing
+                if can_hold_next { Came::Greeting } else { Came::Nothing }
             }
             Asked::Failed(error) => {
                 tracing::warn!(runner, runner_name, error, "Checking for jobs... failed");

@@ -28,6 +28,8 @@ use std::sync::Arc;
 pub fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/-/assets/{name}", get(asset))
+        // Asked for by browsers for what is no page, such as a raw log.
+        .route("/favicon.ico", get(|| asset(Path("harrier.svg".to_owned()))))
         .route("/.well-known/openid-configuration", get(id_tokens::configuration))
         .route("/oauth/discovery/keys", get(id_tokens::keys))
         .fallback(|State(app): State<Arc<App>>, request: Request| table::serve(app, request))

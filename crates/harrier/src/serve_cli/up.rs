@@ -127,7 +127,7 @@ async fn ensure_runner(app: &App, home: &Path, url: &str, args: &UpArgs) -> Resu
         }
     };
     let text = format!(
-        "# Made by `harrier up`; yours to change.\nconcurrent = {jobs}\ncheck_interval = 3\n\n[[runners]]\n  name = \"this machine\"\n  \
+        "# Made by `harrier up`; yours to change.\nconcurrent = {jobs}\ncheck_interval = 1\n\n[[runners]]\n  name = \"this machine\"\n  \
          url = {}\n  id = {}\n  token = {}\n{executor}",
         toml_text(url),
         runner.id,
