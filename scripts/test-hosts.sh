@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All that tests run against besides this program: a Docker Engine, a private registry plain and with TLS, the images, Podman,
-# PostgreSQL, python-gitlab, PyJWT.
+# PostgreSQL, python-gitlab, PyJWT, Chromium.
 # As root on Debian; safe to run again, silent when all is there. Each script here says what it makes and how to change it.
 #
 #   scripts/test-hosts.sh [start]
@@ -17,6 +17,7 @@ start)
   "$here/postgres.sh"
   "$here/python-gitlab.sh"
   "$here/pyjwt.sh"
+  "$here/browser.sh"
   ;;
 stop)
   "$here/postgres.sh" stop

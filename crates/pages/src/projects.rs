@@ -43,11 +43,11 @@ pub fn projects_page(page: &Page, projects: &[ProjectRow], push_url: &str) -> St
     let t = page.t();
     page.whole(t.projects, &html! {
         h1 { (t.projects) }
-        @if projects.is_empty() {
+        div.scroll #projects data-live { @if projects.is_empty() {
             p { (t.no_projects) }
             pre.hint { "git remote add harrier " (push_url) "\ngit push -u harrier HEAD" }
         } @else {
-            div.scroll { table #projects data-live {
+            table {
                 thead { tr { th { (t.last_pipeline) } th { (t.project) } th { } } }
                 tbody { @for project in projects { tr {
                     td { @match project.pipeline {
@@ -57,8 +57,8 @@ pub fn projects_page(page: &Page, projects: &[ProjectRow], push_url: &str) -> St
                     td { a.strong href=(format!("/{}", project.path)) { (project.path) } }
                     td.quiet { (ago(project.active, page.now, t)) }
                 } } }
-            } }
-        }
+            }
+        } }
     })
 }
 

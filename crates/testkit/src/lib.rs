@@ -5,6 +5,7 @@
 //! purpose: what a runner sends is judged by the contract (`runner-api.md`), not by the code that wrote it.
 
 mod artifacts;
+mod browser;
 mod connection;
 mod faults;
 mod git_http;
@@ -20,6 +21,7 @@ mod throw_away_database;
 mod tls;
 mod trace;
 
+pub use browser::Browser;
 pub use faults::{Fault, FaultPlan, On};
 pub use jobs::{ArtifactRecord, JobRecord, JobSpec, JobState, PutRecord, Var};
 pub use plain_http::{Message, PlainClient};

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod docker;
+pub mod site;
 
 use harrier_testkit::{FakeGitLab, JobRecord, JobSpec, Options, Repo, RunnerProcess, TempHome, config_toml};
 use std::path::{Path, PathBuf};
