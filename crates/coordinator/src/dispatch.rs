@@ -6,7 +6,9 @@ use crate::make_pipeline::{MakeError, tree, waiting};
 use crate::time_text::iso;
 use harrier_api::{ArtifactsFile, Credentials, Dependency, GitInfo, JobInfo, JobPayload};
 use harrier_base::{Secret, Variable};
-use harrier_database::{Claim, ProjectView, Reach};
+use harrier_database::{Claim, DatabaseError, JobView, ProjectView, Reach};
+use harrier_pipeline::JobId;
+use harrier_pipeline::environment_url::{PassedJob, environment_url};
 use harrier_pipeline::payload::{JobFacts, RunnerFacts, job_payload};
 
 impl App {
@@ -15,6 +17,10 @@ impl App {
         let project = self.store.project(claim.job.project).await?;
         let environment = claim.job.environment.as_deref();
         let variables = self.store.variables_for(project.id, claim.job.protected, environment).await?;
+        let environment_id = match environment {
+            Some(name) => self.store.environment_named(project.id, name).await?,
+            None => None,
+        };
         let elsewhere = self.needed_elsewhere(&claim.job, &claim.config, &claim.token).await?;
         let id_tokens = self.id_tokens(&claim, &project).await?;
         let credentials = self.registry_credentials();
@@ -29,7 +35,7 @@ impl App {
             let mut facts = claim.pipeline.facts.clone();
             facts.id = claim.pipeline.id;
             facts.created_at = iso(claim.pipeline.created_at);
-            let mut job = claim.config.job(harrier_pipeline::JobId(claim.job.position)).clone();
+            let mut job = claim.config.job(JobId(claim.job.position)).clone();
             if let (Some(environment), Some(name)) = (&mut job.environment, &claim.job.environment) {
                 environment.name.clone_from(name);
             }
@@ -95,12 +101,45 @@ impl App {
                     tree: &tree,
                     separate_caches: project.settings.separate_caches,
                     cache_generation: u64::try_from(project.cache_generation).unwrap_or_default(),
+                    environment_id,
                 },
             )
         })
         .await?;
         self.store.set_timeout(id, payload.runner_info.timeout).await?;
         Ok(payload)
+    }
+}
+
+impl App {
+    /// A job is about to pass: where its environment is to be seen then, with what its own script has left.
+    pub async fn keep_environment_url(&self, job: &JobView) -> Result<(), DatabaseError> {
+        let Some(name) = &job.environment else { return Ok(()) };
+        let deploying = self.store.deploying_job(job).await?;
+        let mut compiled = deploying.config.job(JobId(job.position)).clone();
+        if let Some(environment) = &mut compiled.environment {
+            environment.name.clone_from(name);
+        }
+        let project = self.store.project(job.project).await?;
+        let variables = self.store.variables_for(project.id, job.protected, Some(name)).await?;
+        let mut facts = deploying.pipeline.facts.clone();
+        facts.id = deploying.pipeline.id;
+        let base = format!("{}/{}/-", self.settings.external_url, project.path);
+        let dotenv = deploying.dotenv.into_iter().map(|(key, value)| Variable::public(key, value).raw());
+        let passed = PassedJob {
+            id: job.id,
+            url: &format!("{base}/jobs/{}", job.id),
+            pipeline: &facts,
+            pipeline_url: &format!("{base}/pipelines/{}", facts.id),
+            dotenv: &dotenv.collect::<Vec<_>>(),
+            project: &variables,
+            run: &deploying.run,
+            manual: &deploying.manual,
+        };
+        match environment_url(&compiled, &passed) {
+            Some(url) => self.store.set_deployment_url(job.id, url).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -114,6 +114,10 @@ impl App {
                 }
             }
         }
+        let gone = push.changes.iter().filter(|change| change.deletes());
+        for branch in gone.filter_map(|change| change.name.strip_prefix("refs/heads/")) {
+            said.extend(self.branch_gone(&project, user.as_ref(), branch).await);
+        }
         dealt_with.extend(others.iter().map(|c| (c.name.clone(), (!c.deletes()).then(|| c.new.clone()))));
         if !dealt_with.is_empty()
             && let Err(error) = self.store.set_known_refs(project.id, dealt_with).await
@@ -121,6 +125,25 @@ impl App {
             tracing::error!(project = project.path, error = %error, "refs were not written down");
         }
         said
+    }
+
+    /// A branch was removed: what was deployed from it is stopped, where a job does that. Gives what is to be read of it.
+    pub(crate) async fn branch_gone(
+        &self,
+        project: &ProjectView,
+        user: Option<&UserView>,
+        branch: &str,
+    ) -> Vec<String> {
+        let by = user.map(|user| user.id);
+        match self.store.stop_environments_of(project.id, branch, by, self.now()).await {
+            Ok(stopped) => {
+                stopped.iter().map(|one| format!("The environment {} is being stopped.", one.name)).collect()
+            }
+            Err(error) => {
+                tracing::error!(project = project.path, branch, error = %error, "environments were not stopped");
+                Vec::new()
+            }
+        }
     }
 
     /// The pipeline of a branch or tag that moved, and with it the ref is known; what a person is to read of it. `Err`: there is

@@ -13,7 +13,7 @@ use crate::tx::{Tx, params, scalar};
 use crate::views::{JobView, PipelineView, json};
 use harrier_api::Features;
 use harrier_base::{Secret, Variable};
-use harrier_pipeline::{JobId, Pipeline, Status};
+use harrier_pipeline::{JobId, Pipeline, Status, is_environment_name};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -74,7 +74,7 @@ struct Class {
 
 impl Store {
     /// The next job for a runner, kept for it; `None` if nothing fits. Jobs that the runner cannot carry out, and those whose
-    /// dependencies are gone, fail on the way, as on GitLab.
+    /// dependencies are gone, or whose environment cannot have its name, fail on the way, as on GitLab.
     pub async fn claim_next(&self, ask: Ask, now: i64) -> Result<Option<Claim>> {
         let (sealer, configs) = (self.sealer(), self.configs());
         self.write(move |tx| {
@@ -86,6 +86,10 @@ impl Store {
                 let compiled = config.jobs.get(found.position).ok_or(DatabaseError::NotFound("job of the file"))?;
                 if missing_feature(compiled, &ask.features).is_some() {
                     drop_job(tx, &configs, &found, "runner_unsupported", now)?;
+                    continue;
+                }
+                if found.environment.as_deref().is_some_and(|name| !is_environment_name(name)) {
+                    drop_job(tx, &configs, &found, "environment_creation_failure", now)?;
                     continue;
                 }
                 let Some(sources) = sources(tx, &config, &found)? else {

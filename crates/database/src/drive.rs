@@ -4,6 +4,7 @@
 
 use crate::bridges::{downstream_of, mirrors_of, tell_bridge};
 use crate::change::Change;
+use crate::deployments::Deploys;
 use crate::error::{DatabaseError, Result};
 use crate::matching::Wants;
 use crate::store::Configs;
@@ -180,7 +181,7 @@ impl<'a> Drive<'a> {
                         params![self.now, id],
                     )?;
                     self.jobs[position].started = true;
-                    self.became(position, wanted);
+                    self.became(position, wanted)?;
                 }
                 Status::Success | Status::Failed | Status::Canceled | Status::Skipped => {
                     self.end(position, wanted.status, wanted.allowed, ended)?;
@@ -219,15 +220,24 @@ impl<'a> Drive<'a> {
              WHERE id = $5",
             params![wanted.status.word(), wanted.attempt, wanted.allowed, due_at, id],
         )?;
-        self.became(position, wanted);
-        Ok(())
+        self.became(position, wanted)
     }
 
-    fn became(&mut self, position: usize, kept: Kept) {
+    fn became(&mut self, position: usize, kept: Kept) -> Result<()> {
         self.jobs[position].kept = kept;
-        let job = self.jobs[position].id;
-        let (project, pipeline) = (self.project, self.pipeline);
-        self.tx.changed(Change::Job { project, pipeline, job, status: kept.status });
+        self.tell(position, kept.status)
+    }
+
+    /// A job's row has a new status: its deployment follows, and whoever listens.
+    fn tell(&mut self, position: usize, status: Status) -> Result<()> {
+        let (project, pipeline, now) = (self.project, self.pipeline, self.now);
+        let live = &self.jobs[position];
+        let job = live.id;
+        if let Some(deploys) = deploys(project, live, &self.config, position) {
+            deploys.became(self.tx, status, now)?;
+        }
+        self.tx.changed(Change::Job { project, pipeline, job, status });
+        Ok(())
     }
 
     /// It may be taken, unless its resource is held: the scheduler knows of no resources, they reach over pipelines.
@@ -242,7 +252,7 @@ impl<'a> Drive<'a> {
             return self.set(position, kept, None);
         }
         queue(self.tx, id, &wanted, self.now)?;
-        self.became(position, wanted);
+        self.became(position, wanted)?;
         let live = &self.jobs[position];
         if live.bridge {
             self.tx.changed(Change::Bridge { job: id });
@@ -272,10 +282,7 @@ impl<'a> Drive<'a> {
         if let Some(group) = &live.resource_group {
             self.freed.push(group.clone());
         }
-        let job = live.id;
-        let (project, pipeline) = (self.project, self.pipeline);
-        self.tx.changed(Change::Job { project, pipeline, job, status: word });
-        Ok(())
+        self.tell(position, word)
     }
 
     /// A new row for a position whose old one is over.
@@ -300,6 +307,9 @@ impl<'a> Drive<'a> {
         live.id = id;
         live.started = false;
         live.graceful = false;
+        if let Some(deploys) = deploys(self.project, &self.jobs[position], &self.config, position) {
+            deploys.made(self.tx, self.now)?;
+        }
         Ok(())
     }
 
@@ -319,6 +329,13 @@ impl<'a> Drive<'a> {
         }
         Ok(())
     }
+}
+
+/// What a job does to its environment, if it has one.
+fn deploys<'a>(project: i64, live: &'a Live, config: &'a Pipeline, position: usize) -> Option<Deploys<'a>> {
+    let name = live.environment.as_deref()?;
+    let given = config.jobs.get(position)?.environment.as_ref()?;
+    Some(Deploys { project, job: live.id, name, given })
 }
 
 /// What a failed try that goes on says of itself: the new one decides about the pipeline.

@@ -1,8 +1,9 @@
-//! What time brings: delays end, reservations lapse, silent and overlong jobs are dropped. Called by the coordinator's clock, at
+//! What time brings: delays end, reservations lapse, silent and overlong jobs are dropped, environments are stopped. Called by the coordinator's clock, at
 //! the start and when the next thing is due.
 
 use crate::claim::release;
 use crate::drive::Drive;
+use crate::environments::stop_overdue;
 use crate::error::Result;
 use crate::jobs::{drop_job, job};
 use crate::matching::{Offer, Wants, WhyPending, why_pending};
@@ -80,11 +81,13 @@ impl Store {
                     drop_job(tx, &configs, &found, "stuck_or_timeout_failure", now)?;
                 }
             }
+            stop_overdue(tx, &configs, now)?;
             let next: Option<Option<i64>> = scalar(
                 tx,
                 "SELECT MIN(at) FROM (SELECT due_at AS at FROM jobs WHERE status = 'scheduled' UNION ALL SELECT \
                  reserved_until AS at FROM jobs WHERE status = 'pending' UNION ALL SELECT touched_at + $1 AS at FROM jobs \
-                 WHERE status IN ('running', 'canceling') AND bridge = 0) AS times",
+                 WHERE status IN ('running', 'canceling') AND bridge = 0 UNION ALL SELECT auto_stop_at AS at FROM environments \
+                 WHERE state = 'available' AND auto_stop_at IS NOT NULL) AS times",
                 params![patience.silence],
             )?;
             Ok(next.flatten())

@@ -2,6 +2,7 @@
 //! people's requests. Each transition says from which state it starts and answers `Conflict` otherwise.
 
 use crate::change::Change;
+use crate::deployments::Deploys;
 use crate::drive::Drive;
 use crate::error::{DatabaseError, Result};
 use crate::objects::unwanted;
@@ -305,6 +306,13 @@ pub(crate) fn begin(tx: &mut dyn Tx, configs: &Configs, found: &JobView, now: i6
     )?;
     if running == 0 {
         return Drive::load(tx, configs, found.pipeline, now)?.feed([Event::Started(JobId(found.position))]);
+    }
+    if let Some(name) = &found.environment {
+        let config = configs.get(tx, found.pipeline)?;
+        if let Some(given) = config.jobs.get(found.position).and_then(|job| job.environment.as_ref()) {
+            let deploys = Deploys { project: found.project, job: found.id, name, given };
+            deploys.became(tx, Status::Running, now)?;
+        }
     }
     tx.changed(Change::Job {
         project: found.project,

@@ -4,13 +4,14 @@ use crate::error::{DatabaseError, Result};
 use crate::tx::{Tx, params, scalar};
 
 /// Each step, in order; one that was released never changes.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     include_str!("../migrations/0001_begin.sql"),
     include_str!("../migrations/0002_mirrors.sql"),
     include_str!("../migrations/0003_shared_runners.sql"),
     include_str!("../migrations/0004_mirrored_pipelines.sql"),
     include_str!("../migrations/0005_schedules_statuses.sql"),
     include_str!("../migrations/0006_objects.sql"),
+    include_str!("../migrations/0007_environments.sql"),
 ];
 
 /// What differs between the databases.

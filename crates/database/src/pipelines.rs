@@ -2,6 +2,7 @@
 
 use crate::bridges::tell_bridge;
 use crate::change::Change;
+use crate::deployments::Deploys;
 use crate::drive::{Drive, Row, insert};
 use crate::error::{DatabaseError, Result};
 use crate::objects::unwanted;
@@ -206,6 +207,9 @@ impl Store {
                         played_by: None,
                     };
                     let job_id = insert(tx, new.project, id, position, &row, now)?;
+                    if let (Some(name), Some(given)) = (&row.environment, &job.environment) {
+                        Deploys { project: new.project, job: job_id, name, given }.made(tx, now)?;
+                    }
                     tx.execute(
                         "UPDATE jobs SET allowed = $1 WHERE id = $2",
                         params![job.allow_failure == AllowFailure::Yes, job_id],

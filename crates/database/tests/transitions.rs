@@ -6,10 +6,10 @@ mod support;
 
 use harrier_base::{Secret, Variable};
 use harrier_database::{
-    ArtifactView, Ask, Change, CiVariable, DatabaseError, Fetched, JobFilter, LOG, Login, MirrorEdit,
-    NewMirror, NewProject, NewRunner, NewSchedule, NewToken, NewUser, PageAt, Patience, PipelineFilter,
-    PipelineOrder, ProjectEdit, ProjectSettings, Put, Registers, RunnerEdit, ScheduleEdit, Store, TokenKind,
-    TraceEnd, WhyPending,
+    ArtifactView, Ask, Change, CiVariable, DatabaseError, DeploymentFilter, EnvironmentFilter,
+    EnvironmentState, EnvironmentView, Fetched, JobFilter, LOG, Login, MirrorEdit, NewMirror, NewProject,
+    NewRunner, NewSchedule, NewToken, NewUser, PageAt, Patience, PipelineFilter, PipelineOrder, ProjectEdit,
+    ProjectSettings, Put, Registers, RunnerEdit, ScheduleEdit, Store, TokenKind, TraceEnd, WhyPending,
 };
 use harrier_pipeline::{Outcome, Status};
 use support::{Home, features, pipeline, pipeline_of, project, runner, runner_with, states};
@@ -54,7 +54,8 @@ on_both! {
     changes_are_told_after_the_commit,
     bridges_follow_what_they_made,
     schedules_come_once,
-    environments_are_read_from_their_jobs,
+    environments_follow_their_jobs,
+    time_and_lost_branches_stop_environments,
     lists_are_narrowed,
     jobs_that_nobody_could_take_are_dropped,
     a_project_may_do_without_instance_runners,
@@ -680,31 +681,118 @@ async fn schedules_come_once(store: Store) {
     assert_eq!(store.schedules(Some(project)).await.unwrap().len(), 1);
 }
 
-async fn environments_are_read_from_their_jobs(store: Store) {
+const REVIEW: &str = "up:\n  script: x\n  environment: { name: review/x, url: 'https://x.example', on_stop: down, auto_stop_in: 1 \
+    hour }\ndown:\n  script: x\n  environment: { name: review/x, action: stop }\n  when: manual\n";
+
+/// The only environment of a project.
+async fn only_environment(store: &Store, project: i64) -> EnvironmentView {
+    let at = PageAt { number: 1, size: 10 };
+    let found = store.environments(project, EnvironmentFilter::default(), at).await.unwrap();
+    let [one] = &found.entries[..] else { panic!("one environment: {found:?}") };
+    one.clone()
+}
+
+/// Status of each deployment of a project, the oldest first.
+async fn deployments(store: &Store, project: i64) -> String {
+    let at = PageAt { number: 1, size: 10 };
+    let found = store.deployments(project, DeploymentFilter::default(), at).await.unwrap();
+    found.entries.iter().map(|one| format!("{}={}", one.iid, one.status.word())).collect::<Vec<_>>().join(" ")
+}
+
+async fn environments_follow_their_jobs(store: Store) {
     let project = project(&store, "a/b").await.id;
     let ask = runner(&store, runner_with(&[])).await;
-    assert!(store.environments(project).await.unwrap().is_empty());
-    let deploy =
-        "up:\n  script: x\n  environment: { name: review/x, url: 'https://x.example', on_stop: down }\n";
-    let down = "down:\n  script: x\n  environment: { name: review/x, action: stop }\n  when: manual\n";
-    let made = pipeline_of(&store, project, &format!("{deploy}{down}"), "main", "a1", 2000).await;
+    let made = pipeline_of(&store, project, REVIEW, "main", "a1", 2000).await;
+    let begun = only_environment(&store, project).await;
+    assert_eq!((begun.slug().as_str(), begun.tier.as_str()), ("review-x-n5c54v", "development"));
+    assert_eq!((begun.state, begun.external_url.clone()), (EnvironmentState::Available, None));
+    assert_eq!(deployments(&store, project).await, "1=created");
+    assert_eq!(store.environment_named(project, "review/x").await.unwrap(), Some(begun.id));
     let up = start(&store, &ask, 2001).await;
-    assert!(store.environments(project).await.unwrap().is_empty(), "nothing was deployed yet");
+    assert_eq!(deployments(&store, project).await, "1=running");
+    assert!(store.stop_jobs(begun.id).await.unwrap().is_empty(), "nothing was deployed yet");
     end(&store, up, Outcome::Success, 2002).await;
-    let [shown] = &store.environments(project).await.unwrap()[..] else { panic!("one environment") };
-    assert_eq!(
-        (shown.name.as_str(), shown.slug.as_str(), shown.tier.as_str()),
-        ("review/x", "review-x-n5c54v", "development")
-    );
-    assert_eq!((shown.stopped, shown.last_job, shown.on_stop.as_deref()), (false, up, Some("down")));
+    let shown = only_environment(&store, project).await;
     assert_eq!(shown.external_url.as_deref(), Some("https://x.example"));
-    let down = store.jobs(made.id, false).await.unwrap().into_iter().find(|job| job.name == "down").unwrap();
-    store.play(down.id, None, Vec::new(), 2003).await.unwrap();
-    let stop = start(&store, &ask, 2004).await;
-    end(&store, stop, Outcome::Success, 2005).await;
-    let after = store.environments(project).await.unwrap();
-    assert!(after[0].stopped && after[0].id == shown.id);
-    assert!(store.children(made.id).await.unwrap().is_empty());
+    assert_eq!(shown.auto_stop_at, Some(2002 + 3_600_000), "counted from the deployment");
+    let latest = store.latest_deployment(shown.id).await.unwrap().unwrap();
+    assert_eq!((latest.job, latest.sha.as_str(), latest.finished_at), (Some(up), "a1", Some(2002)));
+
+    // A retry is a deployment of its own; one that fails leaves the latest as it is.
+    let again = store.retry(up, None, 2003).await.unwrap();
+    let up = start(&store, &ask, 2004).await;
+    assert_eq!(up, again.id);
+    store.set_deployment_url(up, "https://other.example".into()).await.unwrap();
+    end(&store, up, failed("script_failure", 1), 2005).await;
+    assert_eq!(deployments(&store, project).await, "1=success 2=failed");
+    assert_eq!(store.latest_deployment(shown.id).await.unwrap().unwrap().id, latest.id);
+    assert_eq!(only_environment(&store, project).await.external_url, shown.external_url);
+    assert!(matches!(store.delete_environment(shown.id).await, Err(DatabaseError::Conflict { .. })));
+
+    // Stopped by its job; one that fails leaves it available, one that passes stops it.
+    let down = store.stop_jobs(shown.id).await.unwrap();
+    assert_eq!(down.iter().map(|job| job.name.as_str()).collect::<Vec<_>>(), ["down"]);
+    let stopping = store.stop_environment(shown.id, None, false, 2006).await.unwrap();
+    assert_eq!(stopping.state, EnvironmentState::Stopping);
+    let stop = start(&store, &ask, 2007).await;
+    assert_eq!(stop, down[0].id);
+    end(&store, stop, failed("script_failure", 1), 2008).await;
+    assert_eq!(only_environment(&store, project).await.state, EnvironmentState::Available);
+    store.stop_environment(shown.id, None, false, 2009).await.unwrap();
+    let stop = start(&store, &ask, 2010).await;
+    assert_ne!(stop, down[0].id, "it is run again");
+    end(&store, stop, Outcome::Success, 2011).await;
+    let stopped = only_environment(&store, project).await;
+    assert_eq!((stopped.state, stopped.auto_stop_at), (EnvironmentState::Stopped, None));
+    assert_eq!(deployments(&store, project).await, "1=success 2=failed", "stopping is no deployment");
+
+    // What is known of deployments outlives the pipeline, and goes with the environment.
+    store.delete_pipeline(made.id).await.unwrap();
+    assert_eq!(store.deployment(latest.id).await.unwrap().job, None);
+    store.delete_environment(shown.id).await.unwrap();
+    assert!(matches!(store.deployment(latest.id).await, Err(DatabaseError::NotFound(_))));
+}
+
+async fn time_and_lost_branches_stop_environments(store: Store) {
+    let project = project(&store, "a/b").await.id;
+    let ask = runner(&store, runner_with(&[])).await;
+    let made = pipeline_of(&store, project, REVIEW, "topic", "a1", 2000).await;
+    let up = start(&store, &ask, 2001).await;
+    end(&store, up, Outcome::Success, 2002).await;
+    let next = store.due(2003, Patience::default()).await.unwrap();
+    assert_eq!(next, Some(2002 + 3_600_000));
+    store.due(2002 + 3_600_000, Patience::default()).await.unwrap();
+    assert_eq!(only_environment(&store, project).await.state, EnvironmentState::Stopping);
+    assert_eq!(states(&store, made.id).await, "up=success down=pending");
+    let stop = start(&store, &ask, 4_000_000).await;
+    end(&store, stop, failed("script_failure", 1), 4_000_001).await;
+    // Its time was over once: it is not stopped again and again.
+    store.due(9_000_000, Patience::default()).await.unwrap();
+    assert_eq!(states(&store, made.id).await, "up=success down=failed");
+
+    let of = |branch: &'static str| store.stop_environments_of(project, branch, Some(3), 9_000_001);
+    assert!(of("main").await.unwrap().is_empty());
+    let stopped = of("topic").await.unwrap();
+    assert_eq!(stopped.len(), 1);
+    assert_eq!(states(&store, made.id).await, "up=success down=pending");
+    let again = start(&store, &ask, 9_000_002).await;
+    assert_eq!(store.job(again).await.unwrap().played_by, Some(3));
+    end(&store, again, Outcome::Success, 9_000_003).await;
+    assert_eq!(only_environment(&store, project).await.state, EnvironmentState::Stopped);
+
+    // Without a stop job the branch takes nothing along, and a person stops it at once.
+    let plain = "up: { script: x, environment: { name: live, deployment_tier: staging } }\n";
+    pipeline_of(&store, project, plain, "other", "b1", 9_000_004).await;
+    let up = start(&store, &ask, 9_000_005).await;
+    end(&store, up, Outcome::Success, 9_000_006).await;
+    assert!(of("other").await.unwrap().is_empty());
+    let filter = EnvironmentFilter { search: Some("LIV".into()), ..EnvironmentFilter::default() };
+    let at = PageAt { number: 1, size: 10 };
+    let [live] = &store.environments(project, filter, at).await.unwrap().entries[..] else { panic!("one") };
+    assert_eq!(live.tier, "staging");
+    assert_eq!(store.stop_stale_environments(project, 9_000_006, None, 9_000_007).await.unwrap(), 0);
+    assert_eq!(store.stop_stale_environments(project, 9_000_007, None, 9_000_007).await.unwrap(), 1);
+    assert_eq!(store.environment(live.id).await.unwrap().state, EnvironmentState::Stopped);
 }
 
 async fn bridges_follow_what_they_made(store: Store) {

@@ -431,6 +431,7 @@ impl Payloads for HandingOut {
                 tree: &self.all.tree,
                 separate_caches: true,
                 cache_generation: 0,
+                environment_id: None,
             },
         );
         // A person reads the log, nobody folds it.

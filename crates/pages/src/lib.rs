@@ -10,6 +10,7 @@ mod assets;
 mod badge;
 mod chart;
 mod colours;
+mod environments;
 mod form;
 mod frame;
 mod graph;
@@ -32,6 +33,10 @@ pub use artifacts::{ArtifactEntry, ArtifactsPage, artifacts_page};
 pub use assets::{Asset, asset};
 pub use badge::{coverage_badge, pipeline_badge};
 pub use chart::{ChartsPage, Day, PipelinePoint, charts_page};
+pub use environments::{
+    DeploymentRow, EnvironmentLook, EnvironmentPage, EnvironmentRow, EnvironmentsPage, environment_page,
+    environments_page,
+};
 pub use frame::{Flash, Page, ProjectPlace, Viewer, error_page};
 pub use graph::{GraphJob, GraphOrder, graph};
 pub use job::{JobPage, JobPermissions, Why, job_page, log_lines};
@@ -44,8 +49,7 @@ pub use pipelines::{
 pub use projects::{ProjectPage, ProjectRow, project_page, projects_page};
 pub use runners::{RunnerJob, RunnerRow, RunnersPage, runners_page};
 pub use settings::{
-    EnvironmentRow, MemberRow, ScheduleRow, SettingsPage, TriggerRow, UserRow, VariableRow,
-    environments_page, settings_page, users_page,
+    MemberRow, ScheduleRow, SettingsPage, TriggerRow, UserRow, VariableRow, settings_page, users_page,
 };
 pub use test_report::{TestCase, TestReportPage, TestSuite, TestVerdict, test_report_page};
 pub use texts::Language;

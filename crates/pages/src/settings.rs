@@ -1,4 +1,4 @@
-//! A project's settings and environments, and the users of the instance.
+//! A project's settings, and the users of the instance.
 
 use crate::form;
 use crate::frame::Page;
@@ -73,25 +73,6 @@ pub struct MemberRow {
     pub username: String,
     /// GitLab's number: 10, 20, 30, 40, 50.
     pub level: i64,
-}
-
-/// An environment.
-#[derive(Clone, Debug)]
-pub struct EnvironmentRow {
-    /// Its id.
-    pub id: i64,
-    /// Its name.
-    pub name: String,
-    /// Where it is to be seen; only `http` and `https` addresses become links.
-    pub url: Option<String>,
-    /// `production`, `staging`, …
-    pub tier: String,
-    /// It was stopped.
-    pub stopped: bool,
-    /// The job that deployed last.
-    pub job: Option<i64>,
-    /// Milliseconds.
-    pub deployed: Option<i64>,
 }
 
 /// A user of the instance.
@@ -265,26 +246,6 @@ fn members(page: &Page, at: &str, rows: &[MemberRow]) -> Markup {
             button type="submit" { (t.add) }
         }))
     }
-}
-
-/// Environments and what was deployed to them last.
-pub fn environments_page(page: &Page, project: &str, rows: &[EnvironmentRow]) -> String {
-    let t = page.t();
-    page.whole(t.environments, &html! {
-        h1 { (t.environments) }
-        div.scroll #environments data-live { table {
-            thead { tr { th { (t.environment) } th { (t.status) } th { (t.last_deployment) } } }
-            tbody { @for row in rows { tr {
-                td { strong { (row.name) } " " span.quiet { (row.tier) } " "
-                    @match row.url.as_deref().filter(|url| url.starts_with("https://") || url.starts_with("http://")) {
-                        Some(url) => a rel="nofollow noopener noreferrer" href=(url) { (url) },
-                        None => span { (row.url.as_deref().unwrap_or_default()) },
-                    } }
-                td { @if row.stopped { span.state.off { (t.state_canceled) } } @else { span.state.good { (t.active) } } }
-                td { @if let Some(job) = row.job { a href=(format!("/{project}/-/jobs/{job}")) { "#" (job) } " " } (ago(row.deployed, page.now, t)) }
-            } } }
-        } }
-    })
 }
 
 /// The users of the instance.

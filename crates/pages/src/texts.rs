@@ -90,6 +90,17 @@ texts! {
     settings: "Settings", "设置";
     environments: "Environments", "环境";
     environment: "Environment", "环境";
+    no_environments: "No environments yet. A job with `environment:` in .gitlab-ci.yml makes one.", "还没有环境。.gitlab-ci.yml 中带有 environment: 的作业会创建环境。";
+    job: "Job", "作业";
+    deployments: "Deployments", "部署";
+    deployment: "Deployment", "部署";
+    no_deployments: "Nothing was deployed here yet.", "尚未部署到此环境。";
+    latest: "latest", "最新";
+    stops_by_itself: "Stops by itself", "自动停止";
+    stop: "Stop", "停止";
+    state_available: "available", "可用";
+    state_stopping: "stopping", "正在停止";
+    state_stopped: "stopped", "已停止";
     charts: "Charts", "图表";
     log_in: "Log in", "登录";
     log_out: "Log out", "退出";

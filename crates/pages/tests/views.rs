@@ -190,14 +190,40 @@ fn pages(page: &Page) -> Vec<(&'static str, String)> {
         members: vec![MemberRow { id: 1, username: EVIL.into(), level: 35 }],
         runners: runners(),
     };
+    let deployment = DeploymentRow {
+        iid: 1,
+        status: Status::Success,
+        git_ref: EVIL.into(),
+        sha: EVIL.into(),
+        job: Some((1, EVIL.into())),
+        user: Some(EVIL.into()),
+        created: 1,
+        finished: Some(1),
+    };
     let environment = EnvironmentRow {
         id: 1,
         name: EVIL.into(),
         url: Some("javascript:alert(1)".into()),
         tier: EVIL.into(),
-        stopped: false,
-        job: Some(1),
-        deployed: Some(1),
+        state: EnvironmentLook::Stopping,
+        auto_stop: Some(1),
+        latest: Some(deployment.clone()),
+        may_stop: true,
+        may_delete: true,
+    };
+    let environments = EnvironmentsPage {
+        project: EVIL.into(),
+        rows: vec![environment.clone()],
+        newer: Some(1),
+        older: Some(3),
+    };
+    let one_environment = EnvironmentPage {
+        project: EVIL.into(),
+        environment,
+        description: Some(EVIL.into()),
+        deployments: vec![deployment],
+        newer: None,
+        older: Some(2),
     };
     let case = |verdict| TestCase {
         class: EVIL.into(),
@@ -286,7 +312,8 @@ fn pages(page: &Page) -> Vec<(&'static str, String)> {
         ("charts", charts_page(page, &charts)),
         ("runners", runners_page(page, &runners())),
         ("settings", settings_page(page, &settings)),
-        ("environments", environments_page(page, EVIL, &[environment])),
+        ("environments", environments_page(page, &environments)),
+        ("environment", environment_page(page, &one_environment)),
         ("users", users_page(page, &[user])),
         (
             "login",

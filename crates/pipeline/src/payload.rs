@@ -74,6 +74,8 @@ pub struct JobFacts<'a> {
     pub separate_caches: bool,
     /// How often the project's caches were cleared.
     pub cache_generation: u64,
+    /// `CI_ENVIRONMENT_ID`, where environments are numbered.
+    pub environment_id: Option<i64>,
 }
 
 /// The runner that takes a job.
@@ -255,6 +257,9 @@ fn variables(job: &Job, facts: &JobFacts<'_>) -> Vec<Variable> {
     out.extend(facts.project.iter().cloned());
     out.extend(facts.run.iter().cloned());
     out.extend(facts.manual.iter().cloned());
+    if let Some(id) = facts.environment_id {
+        out.push(Variable::public("CI_ENVIRONMENT_ID", id.to_string()));
+    }
     if let Some(environment) = &job.environment
         && let Some(url) = &environment.url
     {

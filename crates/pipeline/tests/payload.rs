@@ -6,6 +6,7 @@ mod support;
 
 use harrier_api::{GitInfo, JobInfo, JobPayload};
 use harrier_base::{Secret, Variable};
+use harrier_pipeline::environment_url::{PassedJob, environment_url};
 use harrier_pipeline::payload::{JobFacts, Tree, job_payload};
 use harrier_pipeline::predefined::PipelineFacts;
 use support::{job, pipeline};
@@ -58,6 +59,7 @@ fn payload_with(
         tree: &files,
         separate_caches: true,
         cache_generation: 0,
+        environment_id: None,
     };
     change(&mut facts, &mut pipeline_facts);
     facts.pipeline = &pipeline_facts;
@@ -272,4 +274,39 @@ fn release_secrets_and_steps() {
     assert!(payload.steps.is_empty());
     let run: serde_json::Value = serde_json::from_str(&payload.run.unwrap()).unwrap();
     assert_eq!(run[0]["script"], "echo");
+}
+
+#[test]
+fn the_address_of_an_environment_has_what_the_script_has_left() {
+    let mut facts = PipelineFacts { id: 5, ..PipelineFacts::default() };
+    facts.commit.git_ref = "Feature/1".into();
+    let left =
+        [Variable::public("HOST", "left.example").raw(), Variable::public("BAD", "javascript:x").raw()];
+    let found = |url: &str| {
+        let text = format!(
+            "a: {{script: x, variables: {{HOST: yaml.example}}, environment: {{name: live, url: '{url}'}}}}"
+        );
+        let pipeline = pipeline(&text);
+        let passed = PassedJob {
+            id: 7,
+            url: "http://x/-/jobs/7",
+            pipeline: &facts,
+            pipeline_url: "http://x/-/pipelines/5",
+            dotenv: &left,
+            project: &[],
+            run: &[],
+            manual: &[],
+        };
+        environment_url(job(&pipeline, "a"), &passed)
+    };
+    for (written, wanted) in [
+        ("https://$HOST/$CI_COMMIT_REF_SLUG", Some("https://left.example/feature-1")),
+        ("http://$CI_ENVIRONMENT_SLUG.example/${CI_JOB_ID}", Some("http://live.example/7")),
+        ("$BAD", None),
+        ("$UNKNOWN", None),
+        ("https://", None),
+        ("https://a b", None),
+    ] {
+        assert_eq!(found(written).as_deref(), wanted, "{written}");
+    }
 }

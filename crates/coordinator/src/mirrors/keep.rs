@@ -174,6 +174,12 @@ impl App {
                 }
             }
         }
+        let gone = changes.iter().filter(|change| change.deletes());
+        for branch in gone.filter_map(|change| change.name.strip_prefix("refs/heads/")) {
+            for line in self.branch_gone(project, Some(&user), branch).await {
+                tracing::info!(project = project.path, line, "a mirrored branch is gone");
+            }
+        }
         // After the pipelines: a server that dies between the two makes them at its next fetch.
         let known = changes
             .into_iter()

@@ -5,6 +5,7 @@
 mod about;
 mod artifacts;
 mod call;
+mod deployments;
 mod entities;
 mod environments;
 mod files;

@@ -4,8 +4,9 @@
 
 use super::call::{Call, Failure, Reply, keyset_headers, page_headers};
 use super::{
-    about, artifacts, environments, files, jobs, lint, members, mirror, namespaces, parameters, pipelines,
-    projects, protected_refs, repository, runners, schedules, statuses, tokens, triggers, users, variables,
+    about, artifacts, deployments, environments, files, jobs, lint, members, mirror, namespaces, parameters,
+    pipelines, projects, protected_refs, repository, runners, schedules, statuses, tokens, triggers, users,
+    variables,
 };
 use crate::answer::Refusal;
 use crate::app::App;
@@ -254,7 +255,16 @@ routes! {
     POST 200 "projects/{id}/ci/lint" DEVELOPER WRITE "Check a configuration" [content ref dry_run include_jobs] => lint::of_text;
 
     GET 200 "projects/{id}/environments" REPORTER READ "Environments" [name search states page] => environments::list;
+    POST 201 "projects/{id}/environments" DEVELOPER WRITE "Make an environment" [name description external_url tier auto_stop_setting] => environments::create;
+    POST 200 "projects/{id}/environments/stop_stale" MAINTAINER WRITE "Stop environments that nobody has used for long" [before] => environments::stop_stale;
+    DELETE 200 "projects/{id}/environments/review_apps" MAINTAINER WRITE "Remove stopped environments below review/" [before limit dry_run] => environments::delete_review_apps;
     GET 200 "projects/{id}/environments/{environment_id}" REPORTER READ "An environment" [] => environments::one;
+    PUT 200 "projects/{id}/environments/{environment_id}" DEVELOPER WRITE "Change an environment" [description external_url tier auto_stop_setting] => environments::change;
+    DELETE 204 "projects/{id}/environments/{environment_id}" DEVELOPER WRITE "Remove a stopped environment" [] => environments::delete;
+    POST 200 "projects/{id}/environments/{environment_id}/stop" DEVELOPER WRITE "Stop an environment" [force] => environments::stop;
+
+    GET 200 "projects/{id}/deployments" REPORTER READ "Deployments" [environment status order_by sort updated_after updated_before finished_after finished_before page] => deployments::list;
+    GET 200 "projects/{id}/deployments/{deployment_id}" REPORTER READ "A deployment" [] => deployments::one;
 
     GET 200 "projects/{id}/protected_branches" MAINTAINER READ "Rules for branches" [search page] => protected_refs::branches;
     POST 201 "projects/{id}/protected_branches" MAINTAINER WRITE "Protect branches" [name push_access_level merge_access_level allow_force_push allowed_to_push allowed_to_merge] => protected_refs::protect_branch;

@@ -85,6 +85,9 @@ async fn end(app: &App, job: &JobView, said: &UpdateRequest, now: i64) -> Answer
             app.store.set_coverage(job.id, found).await?;
         }
     }
+    if outcome == Outcome::Success {
+        app.keep_environment_url(job).await?;
+    }
     let trace = TraceEnd {
         size: Some(i64::try_from(size).unwrap_or(i64::MAX)),
         checksum: Some(checksum).filter(|text| !text.is_empty()),

@@ -4,6 +4,7 @@
 mod account;
 mod admin;
 mod artifacts;
+mod environments;
 mod events;
 mod jobs;
 mod mirror;

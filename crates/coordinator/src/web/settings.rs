@@ -1,4 +1,4 @@
-//! A project's settings: variables, schedules, trigger tokens, members, runners; and its environments.
+//! A project's settings: variables, schedules, trigger tokens, members, runners.
 
 use super::admin;
 use super::visit::{Failure, Shown, Visit, go, html};
@@ -9,8 +9,7 @@ use harrier_database::{
     AccessLevel, CiVariable, NewSchedule, NewToken, ProjectEdit, Protection, Reach, TokenKind,
 };
 use harrier_pages::{
-    EnvironmentRow, Flash, MemberRow, RunnersPage, ScheduleRow, SettingsPage, TriggerRow, VariableRow,
-    environments_page, settings_page,
+    Flash, MemberRow, RunnersPage, ScheduleRow, SettingsPage, TriggerRow, VariableRow, settings_page,
 };
 
 pub(super) async fn show(visit: Visit) -> Shown {
@@ -278,25 +277,4 @@ pub(super) async fn change_runner(visit: Visit) -> Shown {
     }
     admin::change(&visit, id, visit.part(1)).await?;
     back(&visit, "project-runners")
-}
-
-pub(super) async fn environments(visit: Visit) -> Shown {
-    let project = visit.project()?.clone();
-    let rows: Vec<EnvironmentRow> = visit
-        .app
-        .store
-        .environments(project.id)
-        .await?
-        .into_iter()
-        .map(|one| EnvironmentRow {
-            id: one.id,
-            name: one.name,
-            url: one.external_url,
-            tier: one.tier,
-            stopped: one.stopped,
-            job: Some(one.last_job),
-            deployed: one.last_deployed_at,
-        })
-        .collect();
-    Ok(html(environments_page(&visit.page(), &project.path, &rows)))
 }

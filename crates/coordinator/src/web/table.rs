@@ -2,7 +2,7 @@
 //! before a handler is reached; the tests walk the same table with every role.
 
 use super::visit::{Failure, Shown, Visit, go, guard, html};
-use super::{account, admin, artifacts, events, jobs, mirror, pipelines, projects, settings};
+use super::{account, admin, artifacts, environments, events, jobs, mirror, pipelines, projects, settings};
 use crate::app::App;
 use crate::auth::{Caller, peer};
 use crate::git_http;
@@ -80,7 +80,10 @@ routes! {
     GET ":" GUEST => projects::one;
     GET ":/badges/{*}" GUEST => projects::badge;
     GET ":/events" GUEST => events::project;
-    GET ":/environments" GUEST => settings::environments;
+    GET ":/environments" GUEST => environments::list;
+    GET ":/environments/{}" GUEST => environments::one;
+    POST ":/environments/{}/stop" DEVELOPER => environments::stop;
+    POST ":/environments/{}/delete" DEVELOPER => environments::delete;
     GET ":/pipelines" GUEST => pipelines::list;
     POST ":/pipelines" DEVELOPER => pipelines::create;
     GET ":/pipelines/new" DEVELOPER => pipelines::new;

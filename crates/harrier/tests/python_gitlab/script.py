@@ -139,6 +139,19 @@ assert project.pipelines.latest(ref="main").id == made.id
 project.jobs.get(jobs["ship"].id).play()
 until("ship ends", lambda: project.jobs.get(jobs["ship"].id).status == "success")
 assert [one.name for one in project.environments.list()] == ["production"]
+production = project.environments.get(project.environments.list(name="production")[0].id)
+assert (production.state, production.external_url) == ("available", "https://example.com")
+assert production.last_deployment["deployable"]["id"] == jobs["ship"].id
+deployment = project.deployments.list(environment="production", status="success", order_by="id", sort="desc", get_all=False)[0]
+assert project.deployments.get(deployment.id).ref == "main" and deployment.user["username"] == "root"
+production.stop()
+assert project.environments.get(production.id).state == "stopped"
+production.delete()
+made_by_hand = project.environments.create({"name": "review/1", "external_url": "https://one.example"})
+made_by_hand.external_url = "https://two.example"
+made_by_hand.save()
+assert project.environments.get(made_by_hand.id).external_url == "https://two.example"
+refused(403, made_by_hand.delete)
 again = build.retry()
 assert again["id"] != build.id
 until("build ends again", lambda: project.jobs.get(again["id"]).status == "success")

@@ -6,7 +6,8 @@ use crate::yaml::NodeId;
 use sha2::{Digest, Sha256};
 
 const KEYS: [&str; 7] = ["name", "url", "action", "on_stop", "auto_stop_in", "kubernetes", "deployment_tier"];
-const TIERS: [&str; 5] = ["production", "staging", "testing", "development", "other"];
+/// Every `environment:deployment_tier`.
+pub const ENVIRONMENT_TIERS: [&str; 5] = ["production", "staging", "testing", "development", "other"];
 
 /// Reads `environment`.
 pub(crate) fn environment(c: &mut Check<'_>, path: &Path<'_>, node: NodeId) -> Option<Environment> {
@@ -49,10 +50,10 @@ pub(crate) fn environment(c: &mut Check<'_>, path: &Path<'_>, node: NodeId) -> O
     out.auto_stop_in = text(c, "auto_stop_in");
     out.deployment_tier = text(c, "deployment_tier");
     if let (Some(tier), Some(value)) = (&out.deployment_tier, tree.given(node, "deployment_tier"))
-        && !TIERS.contains(&tier.as_str())
+        && !ENVIRONMENT_TIERS.contains(&tier.as_str())
         && !tier.contains('$')
     {
-        c.fail(path, value, format_args!("deployment tier must be one of {}", TIERS.join(", ")));
+        c.fail(path, value, format_args!("deployment tier must be one of {}", ENVIRONMENT_TIERS.join(", ")));
     }
     if let Some(action) = tree.given(node, "action") {
         out.action = match tree.text(action) {
@@ -74,13 +75,22 @@ pub(crate) fn environment(c: &mut Check<'_>, path: &Path<'_>, node: NodeId) -> O
     (c.found.len() == before).then_some(out)
 }
 
-fn checked_name(c: &mut Check<'_>, path: &Path<'_>, node: NodeId, name: &str) -> Option<String> {
+fn well_formed(name: &str) -> bool {
     let allowed = |ch: char| ch.is_ascii_alphanumeric() || " -_/${}.".contains(ch);
+    name.chars().all(allowed) && !name.starts_with('/') && !name.ends_with('/')
+}
+
+/// Whether an environment can have this name (§22).
+pub fn is_environment_name(name: &str) -> bool {
+    !name.trim().is_empty() && well_formed(name) && name.chars().count() <= 255
+}
+
+fn checked_name(c: &mut Check<'_>, path: &Path<'_>, node: NodeId, name: &str) -> Option<String> {
     if name.trim().is_empty() {
         c.fail(path, node, "name can't be blank");
         return None;
     }
-    if !name.chars().all(allowed) || name.starts_with('/') || name.ends_with('/') {
+    if !well_formed(name) {
         c.fail(
             path,
             node,
