@@ -7,7 +7,7 @@ TRIPLE := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 # Where cargo builds; cargo itself reads CARGO_TARGET_DIR too.
 BUILT := $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
 
-.PHONY: build test test-hosts demo bench fuzz clean setup
+.PHONY: build test test-hosts demo bench fuzz docs clean setup
 
 # The release binary, static: it needs no library of the machine it runs on. `--target` keeps the flag away from
 # procedural macros, which cannot be linked statically.
@@ -40,6 +40,10 @@ MINUTES ?= 10
 FUZZ_TARGETS ?= loader expression patterns
 COVERAGE := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
 	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing
+
+# The book, at target/book; `cargo install` brings mdBook where it is missing.
+docs:
+	scripts/book
 
 fuzz:
 	cd fuzz && RUSTFLAGS="$(COVERAGE)" $(CARGO) build --release --target $(TRIPLE)

@@ -2,6 +2,7 @@
 
 mod demo_cli;
 mod doctor_cli;
+mod help_cli;
 mod inspect_cli;
 mod local_cli;
 mod log_format;
@@ -17,7 +18,13 @@ use std::process::ExitCode;
 
 /// GitLab CI anywhere: run pipelines locally, or serve a GitLab as its runner
 #[derive(Parser)]
-#[command(name = "harrier", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    name = "harrier",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -64,6 +71,8 @@ enum Command {
     Doctor(doctor_cli::Doctor),
     /// See what becomes of an existing configuration of GitLab Runner
     Migrate(migrate_cli::Migrate),
+    /// Show the help of a command, or a page of the book; `harrier help` lists the topics
+    Help(help_cli::HelpArgs),
 }
 
 fn main() -> ExitCode {
@@ -100,6 +109,7 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo_cli::main(&demo),
         Command::Doctor(doctor) => doctor_cli::main(doctor),
         Command::Migrate(migrate) => migrate_cli::main(&migrate),
+        Command::Help(help) => help_cli::main(&help),
     }
 }
 
