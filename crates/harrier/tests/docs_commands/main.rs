@@ -30,7 +30,7 @@ fn run(page: &str) {
     }
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     for (name, blocks) in worlds {
-        World::new(name, &runtime).run(&files, &blocks);
+        World::new(name, &runtime).run(&runtime, &files, &blocks);
     }
 }
 

@@ -37,7 +37,6 @@ pub struct Block {
     pub page: String,
     /// Of its fence, counted from 1.
     pub line: usize,
-    pub language: String,
     pub text: String,
     pub treatment: Treatment,
 }
@@ -108,7 +107,7 @@ pub fn blocks(page: &str) -> Vec<Block> {
                 fits,
                 "{place}: a block of sh has `<!-- run: WORLD -->` or `<!-- norun: REASON -->` before it, no other block has"
             );
-            blocks.push(Block { page: page.to_owned(), line: index + 1, language, text: body, treatment });
+            blocks.push(Block { page: page.to_owned(), line: index + 1, text: body, treatment });
         } else if let Some(inner) = trimmed.strip_prefix("<!--").and_then(|rest| rest.strip_suffix("-->")) {
             comment = Some(inner.trim().to_owned());
         } else if !trimmed.is_empty() {

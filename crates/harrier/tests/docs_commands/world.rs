@@ -130,7 +130,7 @@ impl World {
     }
 
     /// Writes the files of the page, runs the blocks, and ends whatever they have started.
-    pub fn run(&self, files: &[&Block], blocks: &[&Block]) {
+    pub fn run(&self, runtime: &tokio::runtime::Runtime, files: &[&Block], blocks: &[&Block]) {
         for file in files {
             let Treatment::File { path } = &file.treatment else { continue };
             let path = self.at("work").join(path);
@@ -153,20 +153,13 @@ impl World {
                 .env(format!("GIT_{who}_EMAIL"), "reader@example.invalid");
         }
         bash.stdin(Stdio::null()).stdout(output.try_clone().expect("a file")).stderr(output);
-        let mut child = bash.spawn().expect("bash starts");
-        let group = child.id();
-        let began = Instant::now();
-        let status = loop {
-            if let Some(status) = child.try_wait().expect("it can be waited for") {
-                break Some(status);
-            }
-            if began.elapsed() > PATIENCE {
-                break None;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        };
-        end(group);
-        let _ = child.wait();
+        let status = runtime.block_on(async {
+            let mut child = tokio::process::Command::from(bash).spawn().expect("bash starts");
+            let group = child.id().expect("nobody has waited for it");
+            let status = tokio::time::timeout(PATIENCE, child.wait()).await;
+            end(group).await;
+            status.ok().map(|status| status.expect("it can be waited for"))
+        });
         let said = String::from_utf8_lossy(&std::fs::read(&said).unwrap_or_default()).into_owned();
         assert!(
             status.is_some_and(|status| status.success()),
@@ -271,7 +264,7 @@ fn images() -> Registry {
 }
 
 /// Ends all processes of a group: as a person at the terminal would, then for good.
-fn end(group: u32) {
+async fn end(group: u32) {
     let signal = |name: &str| {
         let group = format!("-{group}");
         let sent = Command::new("kill").args(["-s", name, "--", &group]).stderr(Stdio::null()).status();
@@ -283,6 +276,6 @@ fn end(group: u32) {
         if began.elapsed() > Duration::from_secs(60) {
             signal("KILL");
         }
-        std::thread::sleep(Duration::from_millis(50));
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
