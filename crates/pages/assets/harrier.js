@@ -21,6 +21,18 @@ function localTimes(root) {
 }
 localTimes(document);
 
+// What goes on is counted further, by the server's clock.
+const ahead = Date.now() - Number(document.body.dataset.now);
+setInterval(() => {
+  for (const clock of all("[data-since]")) {
+    const seconds = Math.floor((Date.now() - ahead - Number(clock.dataset.since)) / 1000);
+    if (seconds < 10) continue;
+    const two = (number) => String(number).padStart(2, "0");
+    const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+    clock.textContent = h > 0 ? `${h}:${two(m)}:${two(s)}` : `${two(m)}:${two(s)}`;
+  }
+}, 1000);
+
 // ---- live parts
 let fetching = false;
 let again = false;

@@ -52,7 +52,7 @@ pub struct ProfilePage {
 pub fn login_page(page: &Page, login: &LoginPage) -> String {
     let t = page.t();
     page.whole(t.log_in, &html! {
-        section.narrow {
+        section.narrow.card {
             h1 { (t.log_in) }
             form.fields method="post" action="/-/login" {
                 input type="hidden" name="csrf" value=(login.csrf);
@@ -71,7 +71,7 @@ pub fn set_password_page(page: &Page, set: &SetPasswordPage) -> String {
     page.whole(
         t.set_password,
         &html! {
-            section.narrow {
+            section.narrow.card {
                 h1 { (t.set_password) ": " (set.username) }
                 p { (t.set_password_hint) }
                 form.fields method="post" action="/-/setup" {
@@ -99,8 +99,8 @@ pub fn profile_page(page: &Page, profile: &ProfilePage) -> String {
     });
     page.whole(t.profile, &html! {
         h1 { (t.profile) }
-        h2 { (t.tokens) }
-        @if !profile.tokens.is_empty() { div.scroll { table {
+        section.block { h2 { (t.tokens) }
+        @if profile.tokens.is_empty() { p.empty { (t.none_yet) } } @else { div.scroll { table {
             thead { tr { th { (t.name) } th { (t.scopes) } th { (t.expires) } th { (t.last_used) } th {} } }
             tbody { @for token in &profile.tokens { tr {
                 td { (token.name) } td { (token.scopes) }
@@ -109,25 +109,25 @@ pub fn profile_page(page: &Page, profile: &ProfilePage) -> String {
                 td { (form::button(page, &format!("/-/profile/tokens/{}/delete", token.id), t.delete, "danger")) }
             } } }
         } } }
-        (form::form(page, "/-/profile/tokens", &html! {
+        (form::more(page, t.new_token, "/-/profile/tokens", &html! {
             (form::required(t.name, "name", "text", "off"))
             (form::field(t.expires, "expires", "date", ""))
             fieldset { legend { (t.scopes) }
                 @for scope in ["api", "read_api", "read_repository", "write_repository", "create_runner"] { (form::tick(scope, &format!("scope:{scope}"), scope == "api")) }
             }
             button type="submit" { (t.add) }
-        }))
-        h2 { (t.password) }
+        })) }
+        section.block { h2 { (t.password) }
         (form::form(page, "/-/profile/password", &html! {
             (form::required(t.old_password, "old", "password", "current-password"))
             (form::required(t.new_password, "password", "password", "new-password"))
             (form::required(t.repeat_password, "repeated", "password", "new-password"))
             button type="submit" { (t.save) }
-        }))
-        h2 { (t.language) }
+        })) }
+        section.block { h2 { (t.language) }
         (form::form(page, "/-/profile/language", &html! {
             (form::choice(t.language, "language", languages, page.language.code()))
             button type="submit" { (t.save) }
-        }))
+        })) }
     })
 }

@@ -37,9 +37,9 @@ pub fn artifacts_page(page: &Page, folder: &ArtifactsPage) -> String {
     page.whole(t.artifacts, &html! {
         div.headline {
             h1 { (t.artifacts) }
-            a.button href=(format!("{job}/artifacts/download")) { (t.download) }
+            a.button.primary href=(format!("{job}/artifacts/download")) { (t.download) }
         }
-        p { a href=(job) { (folder.job_name) " #" (folder.job) } " / " code { (folder.folder) } }
+        p.path { a href=(job) { (folder.job_name) " #" (folder.job) } " / " code { (folder.folder) } }
         div.scroll { table {
             thead { tr { th { (t.name) } th.number { (t.size) } } }
             tbody {

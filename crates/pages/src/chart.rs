@@ -1,6 +1,6 @@
 //! Charts of a project: how long its pipelines took and how many passed, as SVG that needs no script.
 
-use crate::frame::Page;
+use crate::frame::{Page, fact};
 use crate::status;
 use crate::time::duration;
 use harrier_pipeline::Status;
@@ -51,17 +51,17 @@ pub fn charts_page(page: &Page, charts: &ChartsPage) -> String {
         t.charts,
         &html! {
             h1 { (t.charts) }
-            @if charts.pipelines.is_empty() { p.quiet { (t.no_pipelines) } } @else {
-                dl.facts {
-                    dt { (t.total) } dd { (charts.pipelines.len()) }
-                    dt { (t.success_rate) } dd { (passed * 100 / charts.pipelines.len()) " %" }
-                    dt { (t.median) } dd { (duration(times.get(times.len() / 2).copied())) }
-                    dt { (t.slowest) } dd { (duration(times.last().copied())) }
+            @if charts.pipelines.is_empty() { p.empty { (t.no_ended_pipelines) } } @else {
+                dl.facts.figures {
+                    (fact(t.total, &html! { (charts.pipelines.len()) }))
+                    (fact(t.success_rate, &html! { (passed * 100 / charts.pipelines.len()) " %" }))
+                    (fact(t.median, &html! { (duration(times.get(times.len() / 2).copied())) }))
+                    (fact(t.slowest, &html! { (duration(times.last().copied())) }))
                 }
                 h2 { (t.durations_chart) }
-                div.scroll { (durations(page, charts)) }
+                div.scroll.card { (durations(page, charts)) }
                 h2 { (t.success_chart) }
-                div.scroll { (days(page, &charts.days)) }
+                div.scroll.card { (days(page, &charts.days)) }
             }
         },
     )

@@ -2,7 +2,7 @@
 
 use crate::form;
 use crate::frame::Page;
-use crate::status;
+use crate::status::{self, Look};
 use crate::time::ago;
 use harrier_pipeline::Status;
 use maud::{Markup, html};
@@ -99,15 +99,15 @@ pub fn environments_page(page: &Page, list: &EnvironmentsPage) -> String {
     page.whole(t.environments, &html! {
         h1 { (t.environments) }
         div.scroll #environments data-live {
-            @if list.rows.is_empty() { p.quiet { (t.no_environments) } } @else { table {
+            @if list.rows.is_empty() { p.empty { (t.no_environments) } } @else { table.list {
                 thead { tr { th { (t.environment) } th { (t.status) } th { (t.last_deployment) } th { (t.stops_by_itself) } th {} } }
                 tbody { @for row in &list.rows { tr {
-                    td { a.strong href=(format!("/{project}/-/environments/{}", row.id)) { (row.name) } " "
+                    td.wide { a.strong href=(format!("/{project}/-/environments/{}", row.id)) { (row.name) } " "
                         span.quiet { (row.tier) } " " (address(row)) }
                     td { (state(page, row.state)) }
                     td { @if let Some(latest) = &row.latest { (what(project, latest)) " " (ago(latest.finished, page.now, t)) } }
                     td { @if row.auto_stop.is_some() { (ago(row.auto_stop, page.now, t)) } }
-                    td { (buttons(page, project, row)) }
+                    td.deeds { (buttons(page, project, row)) }
                 } } }
             } }
         }
@@ -126,7 +126,7 @@ pub fn environment_page(page: &Page, shown: &EnvironmentPage) -> String {
             p { (state(page, row.state)) " " span.quiet { (row.tier) } " " (address(row)) }
             @if row.auto_stop.is_some() { p { (t.stops_by_itself) ": " (ago(row.auto_stop, page.now, t)) } }
             h2 { (t.deployments) }
-            div.scroll { @if shown.deployments.is_empty() { p.quiet { (t.no_deployments) } } @else { table {
+            div.scroll { @if shown.deployments.is_empty() { p.empty { (t.no_deployments) } } @else { table.list {
                 thead { tr { th { (t.status) } th { (t.deployment) } th { (t.job) } th { (t.started_by) } th { (t.created) } th { (t.finished) } } }
                 tbody { @for one in &shown.deployments { tr {
                     td { (status::badge(Some(one.status), false, t))
@@ -145,12 +145,13 @@ pub fn environment_page(page: &Page, shown: &EnvironmentPage) -> String {
 
 fn state(page: &Page, state: EnvironmentLook) -> Markup {
     let t = page.t();
-    let (class, sign, word) = match state {
-        EnvironmentLook::Available => ("good", "✓", t.state_available),
-        EnvironmentLook::Stopping => ("run", "◑", t.state_stopping),
-        EnvironmentLook::Stopped => ("off", "⊘", t.state_stopped),
+    let (like, word) = match state {
+        EnvironmentLook::Available => (Status::Success, t.state_available),
+        EnvironmentLook::Stopping => (Status::Running, t.state_stopping),
+        EnvironmentLook::Stopped => (Status::Canceled, t.state_stopped),
     };
-    html! { span.state.(class) { span.sign aria-hidden="true" { (sign) } (word) } }
+    let look = Look { word, ..status::look(Some(like), false, t) };
+    html! { span.state.(look.class) { (status::icon(&look)) (look.word) } }
 }
 
 /// Where it is to be seen; what is no address of the web is text.

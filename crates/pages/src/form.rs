@@ -8,9 +8,24 @@ pub(crate) fn form(page: &Page, action: &str, fields: &Markup) -> Markup {
     html! { form.fields method="post" action=(action) { (token(page)) (*fields) } }
 }
 
+/// A form that is only opened by who wants it: `title` says what it makes.
+pub(crate) fn more(page: &Page, title: &str, action: &str, fields: &Markup) -> Markup {
+    html! { details.more { summary { (title) } (form(page, action, fields)) } }
+}
+
 /// A form that is one button.
 pub(crate) fn button(page: &Page, action: &str, text: &str, class: &str) -> Markup {
     html! { form.inline method="post" action=(action) { (token(page)) button.(class) type="submit" { (text) } } }
+}
+
+/// A form that is one small button in a list: a sign, with its word and what it is for.
+pub(crate) fn sign(page: &Page, action: &str, sign: &str, word: &str, what: &str) -> Markup {
+    html! {
+        form.inline method="post" action=(action) {
+            (token(page))
+            button.sign type="submit" title=(word) aria-label=(format!("{word}: {what}")) { (sign) }
+        }
+    }
 }
 
 /// A field with its label.

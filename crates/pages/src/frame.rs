@@ -80,7 +80,7 @@ impl Page {
                     script src=(assets::path("theme.js")) {}
                     script src=(assets::path("harrier.js")) defer {}
                 }
-                body data-events=[self.events.as_deref()] {
+                body data-events=[self.events.as_deref()] data-now=(self.now) {
                     a.skip href="#content" { (t.skip_to_content) }
                     (self.navigation())
                     main #content tabindex="-1" {
@@ -104,11 +104,12 @@ impl Page {
             header.top {
                 nav aria-label="Harrier" {
                     a.brand href="/" { (assets::sign()) "Harrier" }
-                    a href="/" { (t.projects) }
+                    @let current = |path: &str| (path == self.here).then_some("page");
+                    a href="/" aria-current=[current("/")] { (t.projects) }
                     @if let Some(viewer) = &self.viewer {
                         @if viewer.admin {
-                            a href="/-/admin/runners" { (t.runners) }
-                            a href="/-/admin/users" { (t.users) }
+                            a href="/-/admin/runners" aria-current=[current("/-/admin/runners")] { (t.runners) }
+                            a href="/-/admin/users" aria-current=[current("/-/admin/users")] { (t.users) }
                         }
                     }
                     span.grow {}
@@ -124,17 +125,32 @@ impl Page {
                 }
                 @if let Some(project) = &self.project {
                     @let at = format!("/{}", project.path);
+                    @let part = self.part();
+                    @let current = |name: &str| (name == part).then_some("page");
                     nav.sub aria-label=(t.project) {
-                        a.strong href=(at) { (project.path) }
-                        a href=(format!("{at}/-/pipelines")) { (t.pipelines) }
-                        a href=(format!("{at}/-/environments")) { (t.environments) }
-                        a href=(format!("{at}/-/pipelines/charts")) { (t.charts) }
+                        a.strong href=(at) aria-current=[current("")] { (project.path) }
+                        a href=(format!("{at}/-/pipelines")) aria-current=[current("pipelines")] { (t.pipelines) }
+                        a href=(format!("{at}/-/environments")) aria-current=[current("environments")] { (t.environments) }
+                        a href=(format!("{at}/-/pipelines/charts")) aria-current=[current("charts")] { (t.charts) }
                         @if project.settings {
-                            a href=(format!("{at}/-/settings/ci_cd")) { (t.settings) }
+                            a href=(format!("{at}/-/settings/ci_cd")) aria-current=[current("settings")] { (t.settings) }
                         }
                     }
                 }
             }
+        }
+    }
+
+    /// The part of the project that this page belongs to, as its navigation has them.
+    fn part(&self) -> &'static str {
+        let path = self.here.split('?').next().unwrap_or_default();
+        let Some((_, rest)) = path.split_once("/-/") else { return "" };
+        match rest.split('/').next() {
+            _ if rest == "pipelines/charts" => "charts",
+            Some("pipelines" | "jobs") => "pipelines",
+            Some("environments") => "environments",
+            Some("settings" | "runners") => "settings",
+            _ => "",
         }
     }
 
@@ -146,6 +162,11 @@ impl Page {
         let back = address_part(&self.here);
         html! { a lang=(other.html()) href=(format!("/-/language/{}?back={back}", other.code())) { (word) } }
     }
+}
+
+/// One fact of a list of them.
+pub(crate) fn fact(name: &str, value: &Markup) -> Markup {
+    html! { div { dt { (name) } dd { (*value) } } }
 }
 
 /// A text as a part of a query.
@@ -174,10 +195,11 @@ pub fn error_page(page: &Page, code: u16, detail: Option<&str>) -> String {
     page.whole(
         title,
         &html! {
-            section.narrow {
-                h1 { (title) " " span.quiet { (code) } }
+            section.narrow.card {
+                p.code { (code) }
+                h1 { (title) }
                 p { (detail.unwrap_or(hint)) }
-                @if page.viewer.is_none() { p { a.button href="/-/login" { (t.log_in) } } }
+                @if page.viewer.is_none() { p { a.button.primary href="/-/login" { (t.log_in) } } }
             }
         },
     )

@@ -74,7 +74,10 @@ pub fn graph(jobs: &[GraphJob], order: GraphOrder, language: Language) -> String
                     g.node.(look.class) {
                         title { (job.name) " – " (job.stage) " – " (look.word) }
                         rect x=(x) y=(y) width=(WIDTH) height=(HEIGHT) rx="17" {}
-                        text.sign x=(x + 18) y=(y + 22) text-anchor="middle" { (look.sign) }
+                        g.icon transform=(format!("translate({} {})", x + 10, y + 9)) {
+                            circle cx="8" cy="8" r="7" {}
+                            path d=(look.shape) {}
+                        }
                         text x=(x + 34) y=(y + 22) { (fitting(&job.name)) }
                     }
                 }

@@ -1,12 +1,12 @@
 //! A job: what it is, why it is where it is, and its log.
 
 use crate::form;
-use crate::frame::Page;
+use crate::frame::{Page, fact};
 use crate::log::{Line, Scanner};
 use crate::pipelines::short;
 use crate::status;
 use crate::texts::Language;
-use crate::time::{ago, duration};
+use crate::time::{ago, clock, duration};
 use harrier_pipeline::Status;
 use maud::{Markup, html};
 
@@ -181,18 +181,19 @@ pub fn job_page(page: &Page, job: &JobPage, log: &Scanner) -> String {
     let at = format!("/{}/-/jobs/{}", job.project, job.id);
     let lines = log.lines(0);
     page.whole(&format!("{} ({})", job.name, job.id), &html! {
-        div #job data-live {
+        div.job {
+        div.head #job data-live {
             div.headline {
                 h1 { (status::badge(Some(job.status), job.allowed && job.status == Status::Failed, t)) " " (job.name) }
-                @if job.may.play { (form::button(page, &format!("{at}/play"), t.play, "")) }
+                @if job.may.play { (form::button(page, &format!("{at}/play"), t.play, "primary")) }
                 @if job.may.retry { (form::button(page, &format!("{at}/retry"), t.retry, "")) }
                 @if job.may.cancel { (form::button(page, &format!("{at}/cancel"), t.cancel, "danger")) }
                 @if job.may.force_cancel { (form::button(page, &format!("{at}/cancel?force=true"), t.force_cancel, "danger")) }
                 @if job.may.erase { (form::button(page, &format!("{at}/erase"), t.erase, "danger")) }
             }
-            @if let Some(why) = &job.why { p.why { (why.text(page.language)) } }
-            (facts(page, job, &at))
+            @if let Some(why) = &job.why { p.why.(status::look(Some(job.status), job.allowed, t).class) { (why.text(page.language)) } }
         }
+        aside.card #facts data-live aria-label=(t.facts) { (facts(page, job, &at)) }
         section.log aria-label=(t.log) {
             div.bar {
                 input type="search" data-log-search placeholder=(t.search_log) aria-label=(t.search_log);
@@ -215,6 +216,7 @@ pub fn job_page(page: &Page, job: &JobPage, log: &Scanner) -> String {
                 (rows(&lines, 0, log))
             }
         }
+        }
     })
 }
 
@@ -222,39 +224,42 @@ fn facts(page: &Page, job: &JobPage, at: &str) -> Markup {
     let t = page.t();
     html! {
         dl.facts {
-            dt { (t.pipeline) } dd { a href=(format!("/{}/-/pipelines/{}", job.project, job.pipeline)) { "#" (job.pipeline) } " " span.ref { (job.git_ref) } " " code title=(job.sha) { (short(&job.sha)) } }
-            dt { (t.stage) } dd { (job.stage) }
-            @if let Some(user) = &job.user { dt { (t.started_by) } dd { (user) } }
-            dt { (t.created) } dd { (ago(Some(job.created), page.now, t)) }
-            @if job.started.is_some() { dt { (t.started) } dd { (ago(job.started, page.now, t)) } }
-            @if job.finished.is_some() { dt { (t.finished) } dd { (ago(job.finished, page.now, t)) } }
-            @if job.duration.is_some() { dt { (t.duration) } dd { (duration(job.duration)) } }
-            @if job.queued.is_some() { dt { (t.queued) } dd { (duration(job.queued)) } }
-            @if job.timeout.is_some() { dt { (t.timeout) } dd { (duration(job.timeout)) } }
-            @if let Some(runner) = &job.runner { dt { (t.runner) } dd { (runner) } }
-            @if !job.tags.is_empty() { dt { (t.tags) } dd { @for tag in &job.tags { span.tag { (tag) } " " } } }
-            @if let Some(code) = job.exit_code { dt { (t.exit_code) } dd { (code) } }
-            @if let Some(coverage) = job.coverage { dt { (t.coverage) } dd { (format!("{coverage:.2} %")) } }
-            @if let Some(environment) = &job.environment { dt { (t.environment) } dd { (environment) } }
-            @if job.allowed { dt { (t.failure) } dd { (t.allowed_to_fail) } }
-            @if !job.needs.is_empty() { dt { (t.needs) } dd { @for (name, id) in &job.needs {
+            (fact(t.pipeline, &html! {
+                a href=(format!("/{}/-/pipelines/{}", job.project, job.pipeline)) { "#" (job.pipeline) } " "
+                span.ref { (job.git_ref) } " " code title=(job.sha) { (short(&job.sha)) }
+            }))
+            (fact(t.stage, &html! { (job.stage) }))
+            @if let Some(user) = &job.user { (fact(t.started_by, &html! { (user) })) }
+            (fact(t.created, &ago(Some(job.created), page.now, t)))
+            @if job.started.is_some() { (fact(t.started, &ago(job.started, page.now, t))) }
+            @if job.finished.is_some() { (fact(t.finished, &ago(job.finished, page.now, t))) }
+            @if job.duration.is_some() { (fact(t.duration, &clock(job.duration, job.finished.is_none(), page.now))) }
+            @if job.queued.is_some() { (fact(t.queued, &clock(job.queued, job.started.is_none() && job.finished.is_none(), page.now))) }
+            @if job.timeout.is_some() { (fact(t.timeout, &html! { (duration(job.timeout)) })) }
+            @if let Some(runner) = &job.runner { (fact(t.runner, &html! { (runner) })) }
+            @if !job.tags.is_empty() { (fact(t.tags, &html! { @for tag in &job.tags { span.tag { (tag) } " " } })) }
+            @if let Some(code) = job.exit_code { (fact(t.exit_code, &html! { (code) })) }
+            @if let Some(coverage) = job.coverage { (fact(t.coverage, &html! { (format!("{coverage:.2} %")) })) }
+            @if let Some(environment) = &job.environment { (fact(t.environment, &html! { (environment) })) }
+            @if job.allowed { (fact(t.failure, &html! { (t.allowed_to_fail) })) }
+            @if !job.needs.is_empty() { (fact(t.needs, &html! { @for (name, id) in &job.needs {
                 @match id {
                     Some(id) => a href=(format!("/{}/-/jobs/{id}", job.project)) { (name) },
                     None => span { (name) },
                 } " "
-            } } }
-            @if !job.attempts.is_empty() { dt { (t.attempt) } dd { @for (id, state) in &job.attempts {
-                a href=(format!("/{}/-/jobs/{id}", job.project)) { (status::sign(Some(*state), false, t)) " #" (id) } " "
-            } } }
-            @if job.artifacts { dt { (t.artifacts) } dd {
-                a href=(format!("{at}/artifacts/browse")) { (t.browse) } " "
-                a href=(format!("{at}/artifacts/download")) { (t.download) } " "
+            } })) }
+            @if !job.attempts.is_empty() { (fact(t.attempt, &html! { @for (id, state) in &job.attempts {
+                a.attempt href=(format!("/{}/-/jobs/{id}", job.project)) { (status::sign(Some(*state), false, t)) " #" (id) } " "
+            } })) }
+            @if job.artifacts { (fact(t.artifacts, &html! {
+                a href=(format!("{at}/artifacts/browse")) { (t.browse) } " · "
+                a href=(format!("{at}/artifacts/download")) { (t.download) } br;
                 span.quiet { (t.expire) " " @match job.artifacts_expire {
                     Some(at) if at <= page.now => (t.expired),
                     Some(_) => (ago(job.artifacts_expire, page.now, t)),
                     None => (t.forever),
                 } }
-            } }
+            })) }
         }
     }
 }

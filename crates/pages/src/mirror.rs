@@ -37,10 +37,19 @@ pub(crate) fn line(page: &Page, mirror: &MirrorRow) -> Markup {
     let may = page.project.as_ref().is_some_and(|project| project.settings);
     html! {
         p.quiet { (t.mirror) ": "
-            @if may { code { (mirror.url) } " · " }
+            @if may { (address(&mirror.url)) " · " }
             (state(page, mirror))
         }
         @if let (true, Some(error)) = (may, &mirror.error) { p.flash.bad role="alert" { (t.mirror_failed) ": " (error) } }
+    }
+}
+
+/// What is an address of the web is a link.
+fn address(url: &str) -> Markup {
+    html! {
+        @if url.starts_with("https://") || url.starts_with("http://") {
+            a rel="nofollow noopener noreferrer" href=(url) { (url) }
+        } @else { code { (url) } }
     }
 }
 
@@ -68,7 +77,7 @@ pub(crate) fn section(page: &Page, at: &str, webhook: &str, mirror: Option<&Mirr
                 (form::button(page, &format!("{at}/mirror/delete"), t.end_mirror, "danger"))
             }
         } @else { p.quiet { (t.no_mirror) } }
-        (form::form(page, &format!("{at}/mirror"), &html! {
+        (form::more(page, if mirror.is_some() { t.change } else { t.follow_repository }, &format!("{at}/mirror"), &html! {
             (form::field(t.address, "url", "text", url))
             (form::field(t.user_name, "auth_user", "text", ""))
             label { span { (t.mirror_token) } input name="auth_password" type="password" autocomplete="off"

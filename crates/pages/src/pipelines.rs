@@ -1,10 +1,10 @@
 //! Pipelines: the list, one with its jobs, and the form that runs a new one.
 
 use crate::form;
-use crate::frame::{Page, address_part};
+use crate::frame::{Page, address_part, fact};
 use crate::graph::{GraphJob, GraphOrder, graph};
 use crate::status;
-use crate::time::{ago, duration};
+use crate::time::{ago, clock};
 use harrier_pipeline::Status;
 use maud::{Markup, html};
 
@@ -167,14 +167,14 @@ pub fn pipelines_page(page: &Page, list: &PipelinesPage) -> String {
     page.whole(t.pipelines, &html! {
         div.headline {
             h1 { (t.pipelines) }
-            @if list.may_run { a.button href=(format!("{at}/new")) { (t.run_pipeline) } }
+            @if list.may_run { a.button.primary href=(format!("{at}/new")) { (t.run_pipeline) } }
         }
         form.row method="get" action=(at) {
             (form::field(t.git_ref, "ref", "search", &list.git_ref))
             (form::choice(t.status, "status", options, &list.status))
             button type="submit" { (t.filter) }
         }
-        (pipeline_table(page, &list.project, &list.rows))
+        (pipeline_table(page, &list.project, &list.rows, !list.git_ref.is_empty() || !list.status.is_empty()))
         nav.pager aria-label=(t.pipelines) {
             @if let Some(query) = &list.newer { a href=(format!("{at}?{query}")) rel="prev" { "← " (t.newer) } }
             span.grow {}
@@ -184,32 +184,38 @@ pub fn pipelines_page(page: &Page, list: &PipelinesPage) -> String {
 }
 
 /// The rows of a list, or what to do when there are none.
-pub(crate) fn pipeline_table(page: &Page, project: &str, rows: &[PipelineRow]) -> Markup {
+pub(crate) fn pipeline_table(page: &Page, project: &str, rows: &[PipelineRow], filtered: bool) -> Markup {
     let t = page.t();
+    let none = if filtered { t.no_fitting_pipelines } else { t.no_pipelines };
     html! {
         div.scroll #pipelines data-live {
-            @if rows.is_empty() { p.quiet { (t.no_pipelines) } } @else {
-                table {
+            @if rows.is_empty() { p.empty { (none) } } @else {
+                table.list {
                     thead { tr {
                         th { (t.status) } th { (t.pipeline) } th { (t.git_ref) } th { (t.stage) } th { (t.started_by) }
-                        th { (t.created) } th { (t.duration) }
+                        th { (t.created) } th.number { (t.duration) }
                     } }
                     tbody { @for row in rows { tr {
                         @let at = format!("/{project}/-/pipelines/{}", row.id);
                         td { a href=(at) { (status::badge(Some(row.status), row.warning, t)) } }
-                        td { a.strong href=(at) { "#" (row.id) } " " span.title { (row.title) } }
+                        td.wide { a.strong href=(at) { "#" (row.id) } " " span.title { (row.title) } }
                         td { span.ref { (row.git_ref) } " " code { (short(&row.sha)) } }
                         td.signs { @for (name, state, warning) in &row.stages {
                             span title=(name) { (status::sign(Some(*state), *warning, t)) }
                         } }
                         td { (row.user.as_deref().unwrap_or("–")) " " span.quiet { (row.source) } }
                         td.quiet { (ago(Some(row.created), page.now, t)) }
-                        td.number { (duration(row.duration)) }
+                        td.number { (clock(row.duration, goes_on(row.status), page.now)) }
                     } } }
                 }
             }
         }
     }
+}
+
+/// Whether its duration still grows.
+fn goes_on(status: Status) -> bool {
+    matches!(status, Status::Running | Status::Canceling)
 }
 
 /// The first eight digits of a commit id.
@@ -230,16 +236,16 @@ pub fn pipeline_page(page: &Page, pipeline: &PipelinePage) -> String {
                 @if pipeline.may_cancel { (form::button(page, &format!("{at}/cancel"), t.cancel, "danger")) }
                 @if pipeline.may_delete { (form::button(page, &format!("{at}/delete"), t.delete, "danger")) }
             }
-            dl.facts {
-                dt { (t.git_ref) } dd { span.ref { (row.git_ref) } " " code title=(row.sha) { (short(&row.sha)) } }
-                dt { (t.started_by) } dd { (row.user.as_deref().unwrap_or("–")) " " span.quiet { (row.source) } }
-                dt { (t.created) } dd { (ago(Some(row.created), page.now, t)) }
-                dt { (t.duration) } dd { (duration(row.duration)) }
-                @if let Some(coverage) = pipeline.coverage { dt { (t.coverage) } dd { (format!("{coverage:.2} %")) } }
-                @if let Some((total, failed)) = pipeline.tests {
-                    dt { (t.tests) } dd { a href=(format!("{at}/test_report")) { (total) } @if failed > 0 { " · " span.bad { (failed) " " (t.failed) } } }
-                }
-                @if let Some(parent) = &pipeline.upstream { dt { (t.upstream) } dd { (downstream(page, parent)) } }
+            dl.facts.card {
+                (fact(t.git_ref, &html! { span.ref { (row.git_ref) } " " code title=(row.sha) { (short(&row.sha)) } }))
+                (fact(t.started_by, &html! { (row.user.as_deref().unwrap_or("–")) " " span.quiet { (row.source) } }))
+                (fact(t.created, &ago(Some(row.created), page.now, t)))
+                (fact(t.duration, &clock(row.duration, goes_on(row.status), page.now)))
+                @if let Some(coverage) = pipeline.coverage { (fact(t.coverage, &html! { (format!("{coverage:.2} %")) })) }
+                @if let Some((total, failed)) = pipeline.tests { (fact(t.tests, &html! {
+                    a href=(format!("{at}/test_report")) { (total) } @if failed > 0 { " · " span.bad { (failed) " " (t.failed) } }
+                })) }
+                @if let Some(parent) = &pipeline.upstream { (fact(t.upstream, &downstream(page, parent))) }
             }
             @if !pipeline.errors.is_empty() {
                 h2 { (t.errors) }
@@ -250,13 +256,15 @@ pub fn pipeline_page(page: &Page, pipeline: &PipelinePage) -> String {
             }
             @if !pipeline.stages.is_empty() {
                 div.headline {
-                    h2 { (t.graph) }
-                    (order_link(page, &at, pipeline.order, GraphOrder::Stages, t.by_stage))
-                    (order_link(page, &at, pipeline.order, GraphOrder::Needs, t.by_needs))
+                    h2 { (t.jobs) }
+                    div.tabs {
+                        (order_link(&at, pipeline.order, GraphOrder::Stages, t.by_stage))
+                        (order_link(&at, pipeline.order, GraphOrder::Needs, t.by_needs))
+                    }
                 }
                 @match pipeline.order {
                     GraphOrder::Stages => (columns(page, pipeline)),
-                    GraphOrder::Needs => div.scroll { (maud::PreEscaped(graph(&graph_jobs(pipeline), GraphOrder::Needs, page.language))) },
+                    GraphOrder::Needs => div.scroll.card { (maud::PreEscaped(graph(&graph_jobs(pipeline), GraphOrder::Needs, page.language))) },
                 }
             }
             @if !pipeline.downstream.is_empty() {
@@ -265,19 +273,18 @@ pub fn pipeline_page(page: &Page, pipeline: &PipelinePage) -> String {
             }
             @if !pipeline.left_out.is_empty() {
                 details { summary { (t.left_out) " (" (pipeline.left_out.len()) ")" }
-                    dl.facts { @for (job, reason) in &pipeline.left_out { dt { (job) } dd { (reason) } } }
+                    dl.facts.card { @for (job, reason) in &pipeline.left_out { (fact(job, &html! { (reason) })) } }
                 }
             }
         }
     })
 }
 
-fn order_link(page: &Page, at: &str, now: GraphOrder, order: GraphOrder, text: &str) -> Markup {
+fn order_link(at: &str, now: GraphOrder, order: GraphOrder, text: &str) -> Markup {
     let query = match order {
         GraphOrder::Stages => "stages",
         GraphOrder::Needs => "needs",
     };
-    let _ = page;
     html! { a.tab href=(format!("{at}?graph={query}")) aria-current=[(now == order).then_some("true")] { (text) } }
 }
 
@@ -310,14 +317,14 @@ fn columns(page: &Page, pipeline: &PipelinePage) -> Markup {
     let t = page.t();
     html! {
         div.columns { @for stage in &pipeline.stages { section.column {
-            h3 { (stage.name) }
+            h3 { (stage.name) " " span.count { (stage.jobs.len()) } }
             ul { @for job in &stage.jobs { li.cell {
                 @let at = format!("/{}/-/jobs/{}", pipeline.project, job.id);
-                a href=(at) { (status::sign(Some(job.status), job.allowed && job.status == Status::Failed, t)) " " (job.name) }
-                span.number { @if job.duration.is_some() { (duration(job.duration)) } }
-                @if job.may_play { (form::button(page, &format!("{at}/play"), "▷", "plain play")) }
-                @else if job.may_retry { (form::button(page, &format!("{at}/retry"), "↻", "plain retry")) }
-                @else if job.may_cancel { (form::button(page, &format!("{at}/cancel"), "⊘", "plain cancel")) }
+                a href=(at) { (status::sign(Some(job.status), job.allowed && job.status == Status::Failed, t)) span { (job.name) } }
+                span.number.quiet { @if job.duration.is_some() { (clock(job.duration, job.status == Status::Running, page.now)) } }
+                @if job.may_play { (form::sign(page, &format!("{at}/play"), "▶", t.play, &job.name)) }
+                @else if job.may_retry { (form::sign(page, &format!("{at}/retry"), "↻", t.retry, &job.name)) }
+                @else if job.may_cancel { (form::sign(page, &format!("{at}/cancel"), "✕", t.cancel, &job.name)) }
                 @if let Some(why) = &job.why { p.why { (why) } }
             } } }
         } } }
@@ -329,7 +336,7 @@ pub fn new_pipeline_page(page: &Page, new: &NewPipelinePage) -> String {
     let t = page.t();
     let at = format!("/{}/-/pipelines", new.project);
     page.whole(t.run_pipeline, &html! {
-        section.narrow {
+        section.narrow.card {
             h1 { (t.run_pipeline) }
             (form::form(page, &at, &html! {
                 label { span { (t.branch_or_tag) } input name="ref" list="refs" value=(new.git_ref) required autocomplete="off"; }

@@ -44,17 +44,19 @@ pub fn projects_page(page: &Page, projects: &[ProjectRow], push_url: &str) -> St
     page.whole(t.projects, &html! {
         h1 { (t.projects) }
         div.scroll #projects data-live { @if projects.is_empty() {
-            p { (t.no_projects) }
-            pre.hint { "git remote add harrier " (push_url) "\ngit push -u harrier HEAD" }
+            div.empty {
+                p { (t.no_projects) }
+                pre.hint { "git remote add harrier " (push_url) "\ngit push -u harrier HEAD" }
+            }
         } @else {
-            table {
-                thead { tr { th { (t.last_pipeline) } th { (t.project) } th { } } }
+            table.list {
+                thead { tr { th { (t.project) } th { (t.last_pipeline) } th { (t.last_activity) } } }
                 tbody { @for project in projects { tr {
+                    td.wide { a.strong href=(format!("/{}", project.path)) { (project.path) } }
                     td { @match project.pipeline {
-                        Some(id) => a href=(format!("/{}/-/pipelines/{id}", project.path)) { (status::badge(project.status, project.warning, t)) },
+                        Some(id) => a href=(format!("/{}/-/pipelines/{id}", project.path)) { (status::badge(project.status, project.warning, t)) " #" (id) },
                         None => (status::badge(None, false, t)),
                     } }
-                    td { a.strong href=(format!("/{}", project.path)) { (project.path) } }
                     td.quiet { (ago(project.active, page.now, t)) }
                 } } }
             }
@@ -68,11 +70,11 @@ pub fn project_page(page: &Page, project: &ProjectPage) -> String {
     page.whole(&project.path, &html! {
         div.headline {
             h1 { (project.path) }
-            @if project.may_run { a.button href=(format!("/{}/-/pipelines/new", project.path)) { (t.run_pipeline) } }
+            @if project.may_run { a.button.primary href=(format!("/{}/-/pipelines/new", project.path)) { (t.run_pipeline) } }
         }
-        p { (t.clone_address) ": " code { (project.clone_url) } }
+        p.quiet { (t.clone_address) " " code.token { (project.clone_url) } }
         @if let Some(mirror) = &project.mirror { (mirror::line(page, mirror)) }
         h2 { (t.pipelines) }
-        (pipeline_table(page, &project.path, &project.pipelines))
+        (pipeline_table(page, &project.path, &project.pipelines, false))
     })
 }

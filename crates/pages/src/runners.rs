@@ -72,11 +72,11 @@ pub(crate) fn runner_table(page: &Page, runners: &RunnersPage) -> Markup {
     let t = page.t();
     html! {
         div.scroll #runners data-live {
-            @if runners.rows.is_empty() { p.quiet { (t.no_runners) } } @else { table {
+            @if runners.rows.is_empty() { p.empty { (t.no_runners) } } @else { table.list {
                 thead { tr { th { (t.status) } th { (t.runner) } th { (t.tags) } th { (t.works_on) } th { (t.version) } th { (t.last_contact) } th {} } }
                 tbody { @for row in &runners.rows { tr {
                     td { (state(page, row)) }
-                    td { "#" (row.id) " " code { (row.short_token) } " " (row.description)
+                    td.wide { strong { (row.description) } " " span.quiet { "#" (row.id) } " " code { (row.short_token) }
                         @if row.instance { " " span.quiet { (t.instance) } }
                         @if row.protected_only { " " span.tag { (t.protected_only) } } }
                     td { @for tag in &row.tags { span.tag { (tag) } " " } @if row.run_untagged { span.quiet { (t.run_untagged) } } }
@@ -84,7 +84,7 @@ pub(crate) fn runner_table(page: &Page, runners: &RunnersPage) -> Markup {
                         @for job in &row.jobs { a href=(format!("/{}/-/jobs/{}", job.project, job.id)) { (job.name) " #" (job.id) } " " } }
                     td { @for manager in &row.managers { div { (manager) } } }
                     td.quiet { (ago(row.contacted, page.now, t)) }
-                    td { @if runners.may_manage {
+                    td.deeds { @if runners.may_manage {
                         @let at = format!("{}/{}", runners.at, row.id);
                         @if row.paused { (form::button(page, &format!("{at}/resume"), t.resume, "")) }
                         @else { (form::button(page, &format!("{at}/pause"), t.pause, "")) }
@@ -93,16 +93,13 @@ pub(crate) fn runner_table(page: &Page, runners: &RunnersPage) -> Markup {
                 } } }
             } }
         }
-        @if runners.may_manage { details {
-            summary { (t.new_runner) }
-            (form::form(page, &runners.at, &html! {
-                (form::field(t.description, "description", "text", ""))
-                (form::field(t.tags, "tags", "text", ""))
-                (form::tick(t.run_untagged, "run_untagged", true))
-                (form::tick(t.protected_only, "protected_only", false))
-                button type="submit" { (t.new_runner) }
-            }))
-        } }
+        @if runners.may_manage { (form::more(page, t.new_runner, &runners.at, &html! {
+            (form::field(t.description, "description", "text", ""))
+            (form::field(t.tags, "tags", "text", ""))
+            (form::tick(t.run_untagged, "run_untagged", true))
+            (form::tick(t.protected_only, "protected_only", false))
+            button type="submit" { (t.add) }
+        })) }
     }
 }
 

@@ -105,6 +105,8 @@ pub struct SettingsPage {
     pub timeout: i64,
     /// Everyone may see it.
     pub public: bool,
+    /// Runners of the instance take its jobs.
+    pub shared_runners: bool,
     /// Its variables.
     pub variables: Vec<VariableRow>,
     /// Its schedules.
@@ -128,29 +130,61 @@ const ROLES: [(&str, &str); 5] =
 pub fn settings_page(page: &Page, settings: &SettingsPage) -> String {
     let t = page.t();
     let at = format!("/{}/-/settings/ci_cd", settings.project);
+    let parts = [
+        ("general", t.general),
+        ("variables", t.variables),
+        ("schedules", t.schedules),
+        ("triggers", t.triggers),
+        ("mirror", t.mirror),
+        ("members", t.members),
+        ("project-runners", t.runners),
+        ("badges", t.badges),
+    ];
+    let part = |id: &str, content: &Markup| {
+        let word = parts.iter().find(|(name, _)| *name == id).map_or("", |(_, word)| word);
+        html! { section.block id=(id) { h2 { (word) } (*content) } }
+    };
     page.whole(t.settings, &html! {
         h1 { (t.settings) }
-        section #general { h2 { (t.general) }
-            (form::form(page, &format!("{at}/general"), &html! {
-                (form::field(t.default_branch, "default_branch", "text", &settings.default_branch))
-                (form::field(t.config_path, "config_path", "text", &settings.config_path))
-                (form::field(t.timeout, "timeout", "number", &settings.timeout.to_string()))
-                label { span { (t.protected_refs) } textarea name="protected_refs" rows="3" spellcheck="false" { (settings.protected_refs) } }
-                (form::tick(t.public_pipelines, "public", settings.public))
-                button type="submit" { (t.save) }
-            }))
-        }
-        section #variables { h2 { (t.variables) } (variables(page, &at, &settings.variables)) }
-        section #schedules { h2 { (t.schedules) } (schedules(page, &at, settings)) }
-        section #triggers { h2 { (t.triggers) } (triggers(page, &at, &settings.triggers)) }
-        section #mirror { h2 { (t.mirror) } (mirror::section(page, &at, &settings.webhook_url, settings.mirror.as_ref())) }
-        section #members { h2 { (t.members) } (members(page, &at, &settings.members)) }
-        section #project-runners { h2 { (t.runners) } (runner_table(page, &settings.runners)) }
-        section #badges { h2 { (t.badges) }
-            @let badge = format!("/{}/badges/{}/pipeline.svg", settings.project, settings.default_branch);
-            p { img src=(badge) alt=(t.pipeline); " " code { (badge) } }
+        div.settings {
+            nav.parts aria-label=(t.settings) { @for (id, word) in parts { a href=(format!("#{id}")) { (word) } } }
+            div.blocks {
+                (part("general", &general(page, &at, settings)))
+                (part("variables", &variables(page, &at, &settings.variables)))
+                (part("schedules", &schedules(page, &at, settings)))
+                (part("triggers", &triggers(page, &at, &settings.triggers)))
+                (part("mirror", &mirror::section(page, &at, &settings.webhook_url, settings.mirror.as_ref())))
+                (part("members", &members(page, &at, &settings.members)))
+                (part("project-runners", &runner_table(page, &settings.runners)))
+                (part("badges", &badges(page, settings)))
+            }
         }
     })
+}
+
+fn general(page: &Page, at: &str, settings: &SettingsPage) -> Markup {
+    let t = page.t();
+    form::form(
+        page,
+        &format!("{at}/general"),
+        &html! {
+            (form::field(t.default_branch, "default_branch", "text", &settings.default_branch))
+            (form::field(t.config_path, "config_path", "text", &settings.config_path))
+            (form::field(t.timeout_seconds, "timeout", "number", &settings.timeout.to_string()))
+            label { span { (t.protected_refs) } textarea name="protected_refs" rows="3" spellcheck="false" { (settings.protected_refs) } }
+            (form::tick(t.public_pipelines, "public", settings.public))
+            (form::tick(t.shared_runners, "shared_runners", settings.shared_runners))
+            button type="submit" { (t.save) }
+        },
+    )
+}
+
+fn badges(page: &Page, settings: &SettingsPage) -> Markup {
+    let t = page.t();
+    let address = |name: &str| format!("/{}/badges/{}/{name}.svg", settings.project, settings.default_branch);
+    html! { @for (name, word) in [("pipeline", t.pipeline), ("coverage", t.coverage)] {
+        p { img src=(address(name)) alt=(word); " " code { (address(name)) } }
+    } }
 }
 
 fn variables(page: &Page, at: &str, rows: &[VariableRow]) -> Markup {
@@ -159,17 +193,17 @@ fn variables(page: &Page, at: &str, rows: &[VariableRow]) -> Markup {
         [(row.file, t.file), (row.masked, t.masked), (row.protected, t.protected), (!row.raw, t.expand)]
     };
     html! {
-        @if !rows.is_empty() { div.scroll { table {
+        @if rows.is_empty() { p.empty { (t.none_yet) } } @else { div.scroll { table {
             thead { tr { th { (t.key) } th { (t.value) } th {} th { (t.scope) } th {} } }
             tbody { @for row in rows { tr {
                 td { code { (row.key) } }
                 td { @match &row.value { Some(value) => code.value { (value) }, None => span.quiet { (t.hidden_value) } } }
                 td { @for (set, word) in flags(row) { @if set { span.tag { (word) } " " } } }
                 td { (row.scope) }
-                td { (form::button(page, &format!("{at}/variables/{}/delete", row.id), t.delete, "danger")) }
+                td.deeds { (form::button(page, &format!("{at}/variables/{}/delete", row.id), t.delete, "danger")) }
             } } }
         } } }
-        (form::form(page, &format!("{at}/variables"), &html! {
+        (form::more(page, t.new_variable, &format!("{at}/variables"), &html! {
             (form::required(t.key, "key", "text", "off"))
             label { span { (t.value) } textarea name="value" rows="2" spellcheck="false" {} }
             (form::choice(t.kind, "variable_type", [("env_var", t.plain_variable), ("file", t.file)], "env_var"))
@@ -185,20 +219,20 @@ fn variables(page: &Page, at: &str, rows: &[VariableRow]) -> Markup {
 fn schedules(page: &Page, at: &str, settings: &SettingsPage) -> Markup {
     let t = page.t();
     html! {
-        @if !settings.schedules.is_empty() { div.scroll { table {
+        @if settings.schedules.is_empty() { p.empty { (t.none_yet) } } @else { div.scroll { table {
             thead { tr { th { (t.description) } th { (t.git_ref) } th { (t.cron) } th { (t.next_run) } th { (t.user) } th {} } }
             tbody { @for row in &settings.schedules { tr {
                 td { (row.description) } td { span.ref { (row.git_ref) } }
                 td { code { (row.cron) } " " span.quiet { (row.time_zone) } }
                 td { @if row.active { (ago(row.next, page.now, t)) } @else { (t.inactive) } }
                 td { (row.owner) }
-                td {
+                td.deeds {
                     (form::button(page, &format!("{at}/schedules/{}/play", row.id), t.run_now, ""))
                     (form::button(page, &format!("{at}/schedules/{}/delete", row.id), t.delete, "danger"))
                 }
             } } }
         } } }
-        (form::form(page, &format!("{at}/schedules"), &html! {
+        (form::more(page, t.new_schedule, &format!("{at}/schedules"), &html! {
             (form::required(t.description, "description", "text", "off"))
             (form::field(t.git_ref, "ref", "text", &settings.default_branch))
             (form::field(t.cron, "cron", "text", "0 4 * * *"))
@@ -213,15 +247,15 @@ fn schedules(page: &Page, at: &str, settings: &SettingsPage) -> Markup {
 fn triggers(page: &Page, at: &str, rows: &[TriggerRow]) -> Markup {
     let t = page.t();
     html! {
-        @if !rows.is_empty() { div.scroll { table {
+        @if rows.is_empty() { p.empty { (t.none_yet) } } @else { div.scroll { table {
             thead { tr { th { (t.description) } th { (t.token) } th { (t.user) } th { (t.last_used) } th {} } }
             tbody { @for row in rows { tr {
                 td { (row.description) } td { code { (row.short_token) "…" } } td { (row.owner) }
                 td { @if row.last_used.is_some() { (ago(row.last_used, page.now, t)) } @else { (t.never) } }
-                td { (form::button(page, &format!("{at}/triggers/{}/delete", row.id), t.delete, "danger")) }
+                td.deeds { (form::button(page, &format!("{at}/triggers/{}/delete", row.id), t.delete, "danger")) }
             } } }
         } } }
-        (form::form(page, &format!("{at}/triggers"), &html! {
+        (form::more(page, t.new_trigger, &format!("{at}/triggers"), &html! {
             (form::required(t.description, "description", "text", "off"))
             button type="submit" { (t.add) }
         }))
@@ -231,16 +265,16 @@ fn triggers(page: &Page, at: &str, rows: &[TriggerRow]) -> Markup {
 fn members(page: &Page, at: &str, rows: &[MemberRow]) -> Markup {
     let t = page.t();
     html! {
-        @if !rows.is_empty() { div.scroll { table {
+        @if rows.is_empty() { p.empty { (t.none_yet) } } @else { div.scroll { table {
             thead { tr { th { (t.user) } th { (t.role) } th {} } }
             tbody { @for row in rows { tr {
                 @let level = row.level.to_string();
                 td { (row.username) }
                 td { (ROLES.iter().find(|(value, _)| *value == level).map_or(level.as_str(), |(_, word)| word)) }
-                td { (form::button(page, &format!("{at}/members/{}/delete", row.id), t.delete, "danger")) }
+                td.deeds { (form::button(page, &format!("{at}/members/{}/delete", row.id), t.delete, "danger")) }
             } } }
         } } }
-        (form::form(page, &format!("{at}/members"), &html! {
+        (form::more(page, t.add_member, &format!("{at}/members"), &html! {
             (form::required(t.user_name, "username", "text", "off"))
             (form::choice(t.role, "access_level", ROLES, "30"))
             button type="submit" { (t.add) }
@@ -258,13 +292,13 @@ pub fn users_page(page: &Page, rows: &[UserRow]) -> String {
             tbody { @for row in rows { tr {
                 td { strong { (row.username) } } td { (row.name) }
                 td { @if row.admin { (t.administrator) } @else { (t.user) } @if row.blocked { " " span.state.off { (t.paused) } } }
-                td {
+                td.deeds {
                     @if row.blocked { (form::button(page, &format!("/-/admin/users/{}/unblock", row.id), t.resume, "")) }
                     @else { (form::button(page, &format!("/-/admin/users/{}/block", row.id), t.pause, "danger")) }
                 }
             } } }
         } }
-        (form::form(page, "/-/admin/users", &html! {
+        (form::more(page, t.new_user, "/-/admin/users", &html! {
             (form::required(t.user_name, "username", "text", "off"))
             (form::field(t.name, "name", "text", ""))
             (form::required(t.password, "password", "password", "new-password"))

@@ -1,6 +1,6 @@
 //! The test report of a pipeline, from its jobs' junit files.
 
-use crate::frame::Page;
+use crate::frame::{Page, fact};
 use crate::time::duration;
 use maud::{Markup, html};
 
@@ -61,13 +61,13 @@ pub fn test_report_page(page: &Page, report: &TestReportPage) -> String {
     let count = |verdict: TestVerdict| cases().filter(|case| case.verdict == verdict).count();
     page.whole(t.tests, &html! {
         h1 { (t.tests) " " a href=(format!("/{}/-/pipelines/{}", report.project, report.pipeline)) { "#" (report.pipeline) } }
-        @if report.suites.is_empty() { p.quiet { (t.no_tests) } } @else {
-            dl.facts {
-                dt { (t.total) } dd { (cases().count()) }
-                dt { (t.failed) } dd { (count(TestVerdict::Failed)) }
-                dt { (t.errors_count) } dd { (count(TestVerdict::Error)) }
-                dt { (t.skipped) } dd { (count(TestVerdict::Skipped)) }
-                dt { (t.time) } dd { (time(cases().map(|case| case.seconds).sum())) }
+        @if report.suites.is_empty() { p.empty { (t.no_tests) } } @else {
+            dl.facts.figures {
+                (fact(t.total, &html! { (cases().count()) }))
+                (fact(t.failed, &html! { span.bad[count(TestVerdict::Failed) > 0] { (count(TestVerdict::Failed)) } }))
+                (fact(t.errors_count, &html! { span.bad[count(TestVerdict::Error) > 0] { (count(TestVerdict::Error)) } }))
+                (fact(t.skipped, &html! { (count(TestVerdict::Skipped)) }))
+                (fact(t.time, &html! { (time(cases().map(|case| case.seconds).sum())) }))
             }
             @for suite in &report.suites { (one_suite(page, suite)) }
         }
@@ -82,10 +82,10 @@ fn one_suite(page: &Page, suite: &TestSuite) -> Markup {
         h2 { (suite.job) " " span.quiet { (suite.cases.len()) } }
         @if let Some(error) = &suite.error { pre.problem { (error) } }
         @for case in &failed { details.test open {
-            summary { span.state.bad { span.sign aria-hidden="true" { "✗" } (t.failed) } " " (case.class) " " strong { (case.name) } " " span.quiet { (time(case.seconds)) } }
+            summary { span.state.bad { (t.failed) } " " (case.class) " " strong { (case.name) } " " span.quiet { (time(case.seconds)) } }
             @if let Some(output) = &case.output { pre { (output) } }
         } }
-        @if failed.len() < suite.cases.len() { details {
+        @if failed.len() < suite.cases.len() { details.test {
             summary { (t.passed) ", " (t.skipped) " (" (suite.cases.len() - failed.len()) ")" }
             div.scroll { table {
                 thead { tr { th { (t.status) } th { (t.suite) } th { (t.test_case) } th.number { (t.time) } } }

@@ -45,6 +45,12 @@ pub(crate) fn ago(at: Option<Millis>, now: Millis, t: &Texts) -> Markup {
     html! { time datetime=(iso(at)) title=(iso(at)) { (text) } }
 }
 
+/// A duration; one that goes on is counted further by the script.
+pub(crate) fn clock(millis: Option<i64>, goes_on: bool, now: Millis) -> Markup {
+    let since = millis.filter(|_| goes_on).map(|millis| now - millis);
+    html! { span.clock data-since=[since] { (duration(millis)) } }
+}
+
 /// A duration given in milliseconds: `1:02:03`, `02:03`, as a clock shows it; below ten seconds `0.4 s`.
 pub fn duration(millis: Option<i64>) -> String {
     match millis {

@@ -145,6 +145,7 @@ fn pages(page: &Page) -> Vec<(&'static str, String)> {
         protected_refs: EVIL.into(),
         timeout: 3600,
         public: true,
+        shared_runners: true,
         variables: [Some(EVIL.to_owned()), None]
             .map(|value| VariableRow {
                 id: 1,
@@ -435,7 +436,7 @@ fn no_text_is_below_contrast_aa() {
             let found = block.split(';').find_map(|rule| rule.trim().strip_prefix(&format!("--{name}:")));
             found.unwrap_or_else(|| panic!("{name} has no value")).trim()
         };
-        for ground in ["ground", "raised"] {
+        for ground in ["ground", "raised", "soft"] {
             for text in ["text", "quiet", "link", "good", "warn", "bad", "run", "wait", "off", "manual"] {
                 let found = contrast(value(text), value(ground));
                 assert!(found >= 4.5, "{text} {} on {ground} {}: {found:.2}", value(text), value(ground));

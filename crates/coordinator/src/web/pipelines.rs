@@ -240,13 +240,13 @@ async fn family(visit: &Visit, project: &str, found: &[i64]) -> Result<Vec<Downs
     let mut rows = Vec::new();
     for id in found {
         let pipeline = visit.app.store.pipeline(*id).await?;
+        let of = visit.app.store.project(pipeline.project).await?;
+        // What another project does is for those who may see it.
+        if of.path != project && visit.caller.level(&visit.app, &of).await?.is_none() {
+            continue;
+        }
         let name = pipeline.name.unwrap_or(pipeline.title);
-        rows.push(DownstreamRow {
-            bridge: name,
-            project: project.to_owned(),
-            id: *id,
-            status: pipeline.status,
-        });
+        rows.push(DownstreamRow { bridge: name, project: of.path, id: *id, status: pipeline.status });
     }
     Ok(rows)
 }

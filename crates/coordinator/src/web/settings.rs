@@ -68,6 +68,7 @@ pub(super) async fn shown(visit: &Visit, flash: Option<Flash>) -> Shown {
         protected_refs: refs.collect::<Vec<_>>().join("\n"),
         timeout: settings.build_timeout,
         public: settings.public_jobs,
+        shared_runners: settings.shared_runners,
         variables: variables.collect(),
         schedules: schedules.collect(),
         triggers: triggers.collect(),
@@ -100,6 +101,7 @@ pub(super) async fn general(visit: Visit) -> Shown {
     settings.build_timeout = timeout;
     settings.ci_config_path = visit.sent("config_path").trim().to_owned();
     settings.public_jobs = visit.ticked("public");
+    settings.shared_runners = visit.ticked("shared_runners");
     let lines: Vec<&str> =
         visit.sent("protected_refs").lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let tag = |line: &&str| line.strip_prefix("tag ").map(|tag| tag.trim().to_owned());

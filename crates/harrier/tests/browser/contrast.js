@@ -1,7 +1,8 @@
 // Every text on the page whose contrast with what is behind it is below WCAG AA: 4.5, or 3 where it is large. The body of a
 // function; gives a list of sentences.
 const parse = (text) => {
-  const parts = text.match(/[\d.]+/g)?.map(Number) ?? [0, 0, 0, 0];
+  let parts = text.match(/[\d.]+(e-\d+)?/g)?.map(Number) ?? [0, 0, 0, 0];
+  if (text.startsWith("color(srgb")) parts = [...parts.slice(0, 3).map((part) => part * 255), ...parts.slice(3)];
   return parts.length > 3 ? parts : [...parts, 1];
 };
 const over = ([r, g, b, a], [x, y, z]) => [r * a + x * (1 - a), g * a + y * (1 - a), b * a + z * (1 - a), 1];

@@ -182,7 +182,7 @@ async fn a_newcomer_sets_a_password_pushes_and_watches() {
     browser.click("form[action$='/retry'] button").await;
     browser.until("document.querySelector('#job .state.good')").await;
     browser.until_text("this time").await;
-    browser.until(&format!("document.querySelector('#job a[href=\"{flaky}\"]')")).await;
+    browser.until(&format!("document.querySelector('#facts a[href=\"{flaky}\"]')")).await;
 
     // From the list of a pipeline too.
     browser.go("/root/kestrel/-/pipelines/1").await;
@@ -194,16 +194,18 @@ async fn a_newcomer_sets_a_password_pushes_and_watches() {
 /// Every page, with a word it must have.
 const PAGES: &[(&str, &str, &str)] = &[
     ("projects", "/", "root/kestrel"),
+    ("environment", "/root/kestrel/-/environments/1", "production"),
     ("project", "/root/kestrel", "First"),
     ("pipelines", "/root/kestrel/-/pipelines", "#1"),
     ("pipelines-filtered", "/root/kestrel/-/pipelines?status=failed", ""),
     ("pipeline-new", "/root/kestrel/-/pipelines/new", ""),
     ("pipeline", "/root/kestrel/-/pipelines/1", "compile"),
     ("pipeline-needs", "/root/kestrel/-/pipelines/1?graph=needs", ""),
-    ("pipeline-broken", "/root/broken/-/pipelines/2", "stage"),
+    ("pipeline-broken", "/root/broken/-/pipelines/6", "stage"),
     ("tests", "/root/kestrel/-/pipelines/1/test_report", "lands"),
-    ("tests-none", "/root/broken/-/pipelines/2/test_report", ""),
-    ("charts", "/root/kestrel/-/pipelines/charts", ""),
+    ("tests-none", "/root/broken/-/pipelines/6/test_report", ""),
+    ("charts", "/root/swift/-/pipelines/charts", "%"),
+    ("charts-none", "/root/kestrel/-/pipelines/charts", ""),
     ("job", "JOB compile", "unit 1 of the build"),
     ("job-failed", "JOB lint", ""),
     ("job-pending", "JOB gpu", "`gpu`"),
@@ -222,9 +224,17 @@ async fn every_page_can_be_read_in_light_and_dark_in_chinese_and_on_a_phone() {
     let (site, mut browser) = at_home().await;
     std::fs::write(site.gate(), "").unwrap();
     site.kestrel();
+    let swift = site.project("swift", &[(".gitlab-ci.yml", "go: {script: [\"test ! -e broken\"]}\n")]);
+    for (number, file) in [(1, "a"), (2, "broken"), (3, "b")] {
+        commit(&swift, &[(file, "")], &format!("Change {number}"));
+        site.push(&swift, "swift");
+    }
     site.project("broken", &[(".gitlab-ci.yml", "a:\n  stage: nowhere\n  script: x\n")]);
     browser.go("/root/kestrel/-/pipelines/1").await;
     browser.until("document.querySelectorAll('#pipeline .sign.good').length >= 3 && document.querySelector('#pipeline .sign.manual') && document.querySelectorAll('#pipeline .sign.bad').length == 1").await;
+    browser.go("/root/swift/-/pipelines").await;
+    browser.until("document.querySelectorAll('.state.good, .state.bad').length == 4").await;
+    browser.go("/root/kestrel/-/pipelines/1").await;
     let mut jobs = Vec::new();
     for name in ["compile", "lint", "gpu", "deploy"] {
         jobs.push((name, job(&mut browser, name).await));
