@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All that tests run against besides this program: a Docker Engine, a private registry plain and with TLS, the images, Podman,
-# PostgreSQL, python-gitlab, PyJWT, Chromium.
+# PostgreSQL, python-gitlab, PyJWT, Chromium, an S3 server.
 # As root on Debian; safe to run again, silent when all is there. Each script here says what it makes and how to change it.
 #
 #   scripts/test-hosts.sh [start]
@@ -18,6 +18,7 @@ start)
   "$here/python-gitlab.sh"
   "$here/pyjwt.sh"
   "$here/browser.sh"
+  "$here/s3.sh"
   ;;
 stop)
   "$here/postgres.sh" stop

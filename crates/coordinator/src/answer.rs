@@ -100,6 +100,7 @@ impl From<MakeError> for Refusal {
     fn from(error: MakeError) -> Self {
         match error {
             MakeError::Database(error) => error.into(),
+            MakeError::Storage(error) => error.into(),
             MakeError::NoCommit(_) => Self::not_found("commit"),
             MakeError::Git(_) | MakeError::Missing(_) | MakeError::Compiler => {
                 tracing::error!(error = %error, "a request failed");

@@ -8,6 +8,7 @@ use crate::notifier::Notifier;
 use crate::password::Attempts;
 use crate::pushes::Pushes;
 use crate::settings::Settings;
+use crate::storage::{Bucket, BucketError, Tried, random_name, try_out};
 use crate::traces::Traces;
 use crate::{operations, request_record, rest, runner_api, web};
 use axum::{Router, middleware};
@@ -38,6 +39,8 @@ pub struct App {
     pub attempts: Attempts,
     /// Logs that are being written.
     pub traces: Traces,
+    /// Where logs and artifacts are kept, if not on this machine.
+    pub(crate) bucket: Option<Bucket>,
     /// What is counted for `/metrics`.
     pub(crate) metrics: Metrics,
     /// Whether the server has been told to end: what waits or follows ends then.
@@ -71,6 +74,52 @@ pub enum StartError {
     /// The tables.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// The store of objects.
+    #[error("--storage: {place}: {source}")]
+    Storage {
+        /// Which.
+        place: String,
+        /// What is wrong, and what to do.
+        source: BucketError,
+    },
+    /// Another server keeps its files there.
+    #[error(
+        "--storage: another server keeps its files in {place}; choose another prefix: s3://BUCKET/PREFIX"
+    )]
+    StorageTaken {
+        /// Which.
+        place: String,
+    },
+    /// Logs or artifacts are in a store of objects that was not named.
+    #[error(
+        "logs and artifacts of this server are in a store of objects; start it with the same --storage as before"
+    )]
+    StorageMissing,
+}
+
+/// The store of objects, tried out. One that does not answer at present is no reason not to start.
+async fn open_storage(
+    store: &Store,
+    clock: &Arc<dyn Clock>,
+    settings: &Settings,
+) -> Result<Option<Bucket>, StartError> {
+    let Some(storage) = &settings.storage else {
+        return if store.has_objects().await? { Err(StartError::StorageMissing) } else { Ok(None) };
+    };
+    let failed = |source| StartError::Storage { place: storage.place(), source };
+    let bucket = Bucket::new(storage, Arc::clone(clock)).map_err(failed)?;
+    let new =
+        random_name().map_err(|source| StartError::Io { path: PathBuf::from("/dev/urandom"), source })?;
+    let id = store.seal_setting_once("storage_id", new.into_bytes()).await?;
+    match try_out(&bucket, &String::from_utf8_lossy(&id)).await {
+        Ok(Tried::Good) => {}
+        Ok(Tried::Taken) => return Err(StartError::StorageTaken { place: storage.place() }),
+        Err(error) if error.is_passing() => {
+            tracing::error!(storage = bucket.place(), error = %error, "the store of objects cannot be used at present; uploads wait for it");
+        }
+        Err(source) => return Err(failed(source)),
+    }
+    Ok(Some(bucket))
 }
 
 impl App {
@@ -90,6 +139,8 @@ impl App {
         let sealer = Sealer::from_file(&data.key())?;
         let place = database.map_or_else(|| Place::Sqlite(data.database()), Place::Postgres);
         let store = Store::open(place, sealer).await?;
+        data.clear_incoming().map_err(|source| StartError::Io { path: data.incoming(), source })?;
+        let bucket = open_storage(&store, &clock, &settings).await?;
         Ok(Arc::new(Self {
             store,
             data,
@@ -97,6 +148,7 @@ impl App {
             notifier: Notifier::default(),
             traces: Traces::default(),
             attempts: Attempts::default(),
+            bucket,
             metrics: Metrics::default(),
             stopping: watch::Sender::new(false),
             pushes: Pushes::default(),
@@ -130,6 +182,7 @@ impl App {
         let reservation = i64::try_from(reservation.as_millis()).unwrap_or(i64::MAX);
         self.store.resume(now, now.saturating_add(reservation)).await?;
         self.store.resume_mirrors(now).await?;
+        self.store.give_up_objects(now.saturating_add(crate::storage::SETTLED)).await?;
         let mut tasks = JoinSet::new();
         let app = Arc::clone(self);
         tasks.spawn(async move { app.keep_mirrors().await });
@@ -153,6 +206,8 @@ impl App {
         tasks.spawn(async move { app.keep_time().await });
         let app = Arc::clone(self);
         tasks.spawn(async move { app.make_downstream().await });
+        let app = Arc::clone(self);
+        tasks.spawn(async move { app.keep_storage().await });
         let app = Arc::clone(self);
         tasks.spawn(async move { app.keep_timetable().await });
         let app = Arc::clone(self);
@@ -239,10 +294,7 @@ impl App {
         const SOME: usize = 200;
         for gone in self.store.expired_artifacts(now, SOME).await? {
             self.store.delete_artifact(gone.job, &gone.kind).await?;
-            let path = self.data.artifact(gone.job, &gone.kind);
-            if let Err(error) = tokio::fs::remove_file(&path).await {
-                tracing::warn!(path = %path.display(), error = %error, "an expired artifact stays on the disk");
-            }
+            self.remove_artifact_file(gone.job, &gone.kind).await;
         }
         Ok(())
     }

@@ -125,8 +125,8 @@ impl App {
         let context = Context { protected_ref: commit.protected, ..child.context(&parent, &facts) };
         let mut artifacts = Vec::new();
         for before in self.store.jobs(bridge.pipeline.id, false).await? {
-            let archive = self.data.artifact(before.id, "archive");
-            artifacts.push((before.name, archive));
+            let archive = self.artifact_file(before.id, "archive").await.map_err(MakeError::from)?;
+            artifacts.extend(archive.map(|archive| (before.name, archive)));
         }
         let given = ToCompile {
             root: child.root,

@@ -21,7 +21,7 @@ impl DataDir {
     pub fn open(root: &Path) -> io::Result<Self> {
         let this = Self { root: root.to_owned() };
         for part in
-            [root.to_owned(), this.root.join("git"), this.root.join("traces"), this.root.join("artifacts")]
+            [root.to_owned(), this.root.join("git"), this.traces(), this.all_artifacts(), this.incoming()]
         {
             DirBuilder::new().recursive(true).mode(0o700).create(part)?;
         }
@@ -71,12 +71,35 @@ impl DataDir {
 
     /// The log of a job.
     pub fn trace(&self, job: i64) -> PathBuf {
-        self.root.join("traces").join(format!("{job}.log"))
+        self.traces().join(format!("{job}.log"))
+    }
+
+    /// Where logs are.
+    pub fn traces(&self) -> PathBuf {
+        self.root.join("traces")
+    }
+
+    /// Where artifacts are.
+    pub fn all_artifacts(&self) -> PathBuf {
+        self.root.join("artifacts")
+    }
+
+    /// Where uploads are until they are in a store of objects.
+    pub fn incoming(&self) -> PathBuf {
+        self.root.join("incoming")
+    }
+
+    /// Removes uploads that a server before this one left half.
+    pub fn clear_incoming(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.incoming())? {
+            fs::remove_file(entry?.path())?;
+        }
+        Ok(())
     }
 
     /// Where the files of a job are.
     pub fn artifacts(&self, job: i64) -> PathBuf {
-        self.root.join("artifacts").join(job.to_string())
+        self.all_artifacts().join(job.to_string())
     }
 
     /// A file of a job, by its kind: a name that an upload brought is never a path here.

@@ -6,6 +6,7 @@
 
 mod answer;
 mod app;
+mod archive;
 pub mod auth;
 pub mod bridges;
 mod browse;
@@ -37,6 +38,7 @@ pub mod runner_api;
 mod serving;
 mod settings;
 pub mod start;
+mod storage;
 pub mod time_text;
 mod timetable;
 mod traces;
@@ -48,11 +50,13 @@ pub use app::{App, StartError};
 pub use data_dir::DataDir;
 pub use harrier_includes::Network;
 pub use harrier_includes::Templates;
+pub use harrier_signature::Credentials;
 pub use make_pipeline::{Made, MadeBy, MakeError, NoPipeline, Start};
 pub use notifier::{News, Notifier, Wait};
 pub use project_making::may_make;
 pub use repository::{Commit, CommitTree, GitError, Repository};
 pub use serving::serve_on;
 pub use settings::{Registry, RegistryLogin, Settings};
+pub use storage::{BucketError, ObjectStorage, StorageError, credentials_in};
 
 pub use traces::{Appended, Traces, Watching};

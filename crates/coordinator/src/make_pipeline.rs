@@ -4,6 +4,7 @@
 use crate::app::App;
 use crate::include_source::{Elsewhere, ServerIncludes};
 use crate::repository::{Commit, CommitTree, GitError, Repository};
+use crate::storage::{Held, StorageError};
 use harrier_base::Variable;
 use harrier_database::{Asks, DatabaseError, Message, NewPipeline, PipelineView, ProjectView, UserView};
 use harrier_pipeline::predefined::{
@@ -15,7 +16,6 @@ use harrier_pipeline::wanted::wanted;
 use harrier_pipeline::{
     Compiled, Context, Filtered, GivenInput, RunKind, Severity, SourceFile, compile, render,
 };
-use std::path::PathBuf;
 
 /// `CI_SERVER_VERSION`: the GitLab whose language this is; scripts compare it.
 const SERVER_VERSION: &str = "19.4.0";
@@ -68,7 +68,7 @@ pub(crate) struct ToCompile {
     pub cancels_older: bool,
     pub pushed: Option<(String, String)>,
     /// Archives that `include: artifact` may read: job name and file.
-    pub artifacts: Vec<(String, PathBuf)>,
+    pub artifacts: Vec<(String, Held)>,
 }
 
 /// What came of it.
@@ -120,6 +120,9 @@ pub enum MakeError {
     /// The tables.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// Files of jobs.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// A job needs what is not to be had; the text is for its log.
     #[error("{0}")]
     Missing(String),

@@ -34,7 +34,7 @@ async fn liveness() -> Response {
     axum::Json(json!({ "status": "ok" })).into_response()
 }
 
-/// Ready when tables, disk and git answer. Reasons are for the log: everyone may ask this.
+/// Ready when tables, disk, git and the store of objects, if there is one, answer. Reasons are for the log: everyone may ask this.
 async fn readiness(State(app): State<Arc<App>>) -> Response {
     let tables = match app.store.users().await {
         Ok(_) => true,
@@ -67,14 +67,16 @@ async fn readiness(State(app): State<Arc<App>>) -> Response {
     if !git {
         tracing::error!("not ready: git cannot be started");
     }
+    let storage = app.storage_answers().await;
     let stopping = *app.stopping.borrow();
-    let ready = tables && disk && git && !stopping;
+    let ready = tables && disk && git && storage && !stopping;
     let word = |good: bool| json!([{ "status": if good { "ok" } else { "failed" } }]);
     let value = json!({
         "status": if ready { "ok" } else { "failed" },
         "db_check": word(tables),
         "disk_check": word(disk),
         "git_check": word(git),
+        "storage_check": word(storage),
         "stopping": stopping,
     });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

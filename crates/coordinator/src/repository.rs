@@ -2,6 +2,7 @@
 //! the tree. Each call is a process or two, so callers ask for much at once; they run on threads that may wait. It never writes
 //! but for the refs of pipelines; what the API reads and writes besides is in `browse.rs`.
 
+use crate::storage::Held;
 use harrier_base::GIT_REPOSITORY_VARIABLES;
 use harrier_pipeline::payload::Tree;
 use harrier_pipeline::{FetchError, IncludeSource};
@@ -404,7 +405,7 @@ pub struct CommitTree {
     repository: Repository,
     sha: String,
     files: OnceLock<Vec<String>>,
-    artifacts: Vec<(String, PathBuf)>,
+    artifacts: Vec<(String, Held)>,
 }
 
 /// Most bytes of a configuration out of an archive.
@@ -412,7 +413,7 @@ const CONFIG: u64 = 5 << 20;
 
 impl CommitTree {
     /// With archives of jobs, for `include: artifact` of a child pipeline.
-    pub fn with_artifacts(mut self, artifacts: Vec<(String, PathBuf)>) -> Self {
+    pub(crate) fn with_artifacts(mut self, artifacts: Vec<(String, Held)>) -> Self {
         self.artifacts = artifacts;
         self
     }
@@ -462,7 +463,7 @@ impl IncludeSource for CommitTree {
     fn artifact(&self, job: &str, path: &str) -> Result<String, FetchError> {
         let failed = |error: &dyn std::fmt::Display| FetchError::Failed(error.to_string());
         let (_, archive) = self.artifacts.iter().find(|(name, _)| name == job).ok_or(FetchError::NotFound)?;
-        let archive = fs::File::open(archive).map_err(|error| failed(&error))?;
+        let archive = archive.open().map_err(|error| failed(&error))?;
         let mut archive =
             zip::ZipArchive::new(io::BufReader::new(archive)).map_err(|error| failed(&error))?;
         let file = match archive.by_name(path) {

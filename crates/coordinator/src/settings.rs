@@ -1,6 +1,7 @@
 //! What the person who starts the server chose. Filled by the command line, read everywhere; it never changes while the server
 //! runs.
 
+use crate::storage::ObjectStorage;
 use harrier_base::Secret;
 use harrier_database::Patience;
 use harrier_includes::{AddressPolicy, Templates};
@@ -37,6 +38,8 @@ pub struct Settings {
     pub registration_tokens: bool,
     /// Where `include: template` finds its files.
     pub templates: Option<Templates>,
+    /// Where logs and artifacts are kept, if not on this machine.
+    pub storage: Option<ObjectStorage>,
     /// The container registry that jobs are told of (§4.10).
     pub registry: Option<Registry>,
 }
@@ -83,6 +86,7 @@ impl Settings {
             narrate: false,
             registration_tokens: true,
             templates: None,
+            storage: None,
             registry: None,
         }
     }

@@ -1,4 +1,5 @@
-//! Logs of jobs: files that only grow, whose length is the truth. Called by the runner API, which appends, and by whoever shows a log.
+//! Logs of jobs that run: files of this machine that only grow, whose length is the truth. Called by the runner API, which appends,
+//! and by whoever follows a log.
 
 use crate::app::App;
 use axum::body::Bytes;
@@ -10,14 +11,17 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Mutex as Turn;
 
-/// How an append went; both with the bytes that are there now.
+/// How an append went, with the bytes that are there now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
     /// It is there.
     Stored(u64),
     /// It does not begin where the log ends.
     OutOfPlace(u64),
+    /// The job has ended, and its log with it.
+    Ended,
 }
 
 /// A sign of life is written down this often, in milliseconds; every part of a log would be a write.
@@ -26,7 +30,7 @@ const TOUCH: i64 = 20_000;
 /// Logs that are being written, and who looks at them.
 #[derive(Default)]
 pub struct Traces {
-    writers: Mutex<HashMap<i64, Arc<Mutex<()>>>>,
+    writers: Mutex<HashMap<i64, Arc<Turn<()>>>>,
     watchers: Mutex<HashMap<i64, Arc<AtomicUsize>>>,
 }
 
@@ -43,13 +47,18 @@ impl App {
     /// Appends to the log of a job if it ends at `start`.
     pub async fn append_trace(&self, job: i64, start: u64, bytes: Bytes) -> io::Result<Appended> {
         let path = self.data.trace(job);
-        let writer = {
-            let mut writers = self.traces.writers.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(writers.entry(job).or_default())
-        };
+        // Two requests of one job: a runner that gave up waiting sends again.
+        let alone = self.log_writer(job).lock_owned().await;
+        if !tokio::fs::try_exists(&path).await? {
+            // It begins, or was moved away at its end.
+            let found = self.store.job(job).await.map_err(io::Error::other)?;
+            if found.status.is_complete() {
+                return Ok(Appended::Ended);
+            }
+        }
         let appended = tokio::task::spawn_blocking(move || {
-            // Two requests of one job: a runner that gave up waiting sends again.
-            let _alone = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            // Held until the bytes are there, also when nobody waits for it any more.
+            let _alone = alone;
             append(&path, start, &bytes)
         });
         let appended = appended.await.map_err(io::Error::other)??;
@@ -59,7 +68,7 @@ impl App {
         Ok(appended)
     }
 
-    /// Bytes of a log.
+    /// Bytes of the log of a job that runs.
     pub async fn trace_size(&self, job: i64) -> u64 {
         tokio::fs::metadata(self.data.trace(job)).await.map_or(0, |meta| meta.len())
     }
@@ -79,9 +88,19 @@ impl App {
         watchers.get(&job).is_some_and(|count| count.load(Ordering::Relaxed) > 0)
     }
 
+    /// Whoever holds it is alone with the log of a job.
+    pub(crate) fn log_writer(&self, job: i64) -> Arc<Turn<()>> {
+        let mut writers = self.traces.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(writers.entry(job).or_default())
+    }
+
     /// A log is complete.
     pub(crate) fn forget_trace(&self, job: i64) {
-        self.traces.writers.lock().unwrap_or_else(PoisonError::into_inner).remove(&job);
+        let mut writers = self.traces.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody may be alone with it beside somebody who waits to be.
+        if writers.get(&job).is_some_and(|writer| Arc::strong_count(writer) == 1) {
+            writers.remove(&job);
+        }
     }
 
     /// A job has given a sign of life.

@@ -2,18 +2,13 @@
 
 use super::call::{Call, Done, Failure, Reply};
 use super::jobs::{job, need_seen};
+use crate::archive::file_of_archive;
 use crate::runner_api::artifacts::send;
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use harrier_database::{AccessLevel, ArtifactView, JobView};
 use harrier_pipeline::Status;
 use serde_json::Value;
-use std::fs::File;
-use std::io::Read as _;
-use zip::ZipArchive;
-
-/// Most bytes of one file that are unpacked.
-const LONGEST: u64 = 256 << 20;
 
 async fn archive(call: &Call, job: &JobView) -> Result<ArtifactView, Failure> {
     need_seen(call, job)?;
@@ -32,15 +27,8 @@ async fn whole(call: &Call, job: &JobView) -> Done {
 
 async fn part(call: &Call, job: &JobView) -> Done {
     archive(call, job).await?;
-    let (path, wanted) = (call.app.data.artifact(job.id, "archive"), call.part("artifact_path").to_owned());
-    let bytes = tokio::task::spawn_blocking(move || -> Option<Vec<u8>> {
-        let mut zip = ZipArchive::new(File::open(path).ok()?).ok()?;
-        let entry = zip.by_name(&wanted).ok().filter(|entry| entry.is_file())?;
-        let mut bytes = Vec::new();
-        let read = entry.take(LONGEST + 1).read_to_end(&mut bytes).ok()?;
-        (read as u64 <= LONGEST).then_some(bytes)
-    });
-    let bytes = bytes.await.ok().flatten().ok_or_else(|| Failure::not_found(""))?;
+    let bytes = file_of_archive(&call.app, job.id, call.part("artifact_path")).await?;
+    let bytes = bytes.ok_or_else(|| Failure::not_found(""))?;
     let mut response = bytes.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -95,10 +83,7 @@ pub(super) async fn delete(call: Call) -> Done {
     }
     for file in call.app.store.artifacts(found.id).await? {
         call.app.store.delete_artifact(found.id, &file.kind).await?;
-        let path = call.app.data.artifact(found.id, &file.kind);
-        if let Err(error) = tokio::fs::remove_file(&path).await {
-            tracing::warn!(job = found.id, error = %error, "a file of a removed artifact stays");
-        }
+        call.app.remove_artifact_file(found.id, &file.kind).await;
     }
     Ok(Reply::Nothing)
 }

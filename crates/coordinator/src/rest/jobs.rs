@@ -109,9 +109,9 @@ pub(super) async fn current(call: Call) -> Done {
 pub(super) async fn trace(call: Call) -> Done {
     let found = job(&call).await?;
     need_seen(&call, &found)?;
-    let body = match tokio::fs::File::open(call.app.data.trace(found.id)).await {
-        Ok(file) => Body::from_stream(tokio_util::io::ReaderStream::new(file)),
-        Err(_) => Body::empty(),
+    let body = match call.app.log(found.id).await.map_err(Refusal::from)? {
+        Some(log) => log.body().await.map_err(Refusal::from)?,
+        None => Body::empty(),
     };
     let mut response = Response::new(body);
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -175,6 +175,6 @@ pub(super) async fn erase(call: Call) -> Done {
     let erased = call.app.store.erase(found.id, call.now).await;
     let erased = erased
         .map_err(|error| refused(error, StatusCode::FORBIDDEN, "403 Forbidden - Job is not erasable!"))?;
-    super::projects::remove_files(&call, erased.id);
+    call.app.remove_job_files(erased.id);
     shown(&call, &erased).await
 }

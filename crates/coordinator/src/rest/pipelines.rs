@@ -2,7 +2,7 @@
 
 use super::call::{Call, Done, Failure, Reply};
 use super::entities;
-use super::projects::{remove_files, same_project};
+use super::projects::same_project;
 use crate::answer::Refusal;
 use crate::start::{StartRequest, start};
 use axum::http::StatusCode;
@@ -157,7 +157,7 @@ pub(super) async fn delete(call: Call) -> Done {
         return Err(conflict.into());
     }
     for job in call.app.store.delete_pipeline(found.id).await? {
-        remove_files(&call, job);
+        call.app.remove_job_files(job);
     }
     let repository = call.app.repository(found.project);
     crate::make_pipeline::waiting(move || repository.drop_for_pipeline(found.id)).await??;

@@ -271,7 +271,7 @@ pub(super) async fn delete(call: Call) -> Done {
     let project = call.project()?;
     let jobs = call.app.store.delete_project(project.id).await?;
     for job in jobs {
-        remove_files(&call, job);
+        call.app.remove_job_files(job);
     }
     let repository = call.app.data.repository(project.id);
     match tokio::fs::remove_dir_all(&repository).await {
@@ -281,13 +281,6 @@ pub(super) async fn delete(call: Call) -> Done {
         Ok(()) | Err(_) => {}
     }
     Ok(Reply::Json(json!({ "message": "202 Accepted" })))
-}
-
-/// Removes the files of a job that is gone.
-pub(super) fn remove_files(call: &Call, job: i64) {
-    if let Err(error) = call.app.data.remove_job(job) {
-        tracing::warn!(job, error = %error, "files of a removed job stay");
-    }
 }
 
 /// A job or pipeline is of the route's project.

@@ -6,9 +6,8 @@ use crate::answer::{Answer, Refusal};
 use crate::app::App;
 use crate::incoming::{Incoming, IncomingError, Stored};
 use crate::{junit, unpack};
-use axum::body::Body;
 use axum::extract::{Multipart, Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use harrier_base::Secret;
 use harrier_database::{ArtifactView, JobView, Put};
@@ -16,7 +15,6 @@ use harrier_pipeline::{dotenv, parse_duration};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio_util::io::ReaderStream;
 
 /// How long artifacts are kept for which nothing is said, in milliseconds: 30 days, as on GitLab.
 const KEPT: i64 = 30 * 24 * 3600 * 1000;
@@ -31,6 +29,7 @@ pub struct Parameters {
     artifact_type: Option<String>,
     artifact_format: Option<String>,
     token: Option<String>,
+    direct_download: Option<String>,
 }
 
 /// The upload.
@@ -49,7 +48,7 @@ pub async fn upload(
         match field.name().unwrap_or_default() {
             "file" => {
                 let filename = field.file_name().unwrap_or("artifacts").to_owned();
-                let mut incoming = Incoming::begin(&app.data.artifacts(id), app.settings.max_artifact).await;
+                let mut incoming = Incoming::begin(&app.upload_dir(id), app.settings.max_artifact).await;
                 while let Some(chunk) = field.chunk().await.map_err(broken)? {
                     if let Ok(incoming) = &mut incoming
                         && let Err(error) = incoming.write(&chunk).await
@@ -86,7 +85,7 @@ fn refused(job: i64, error: IncomingError) -> Refusal {
     }
 }
 
-async fn put(app: &App, job: &JobView, said: Parameters, filename: String, file: Stored) -> Answer {
+async fn put(app: &Arc<App>, job: &JobView, said: Parameters, filename: String, file: Stored) -> Answer {
     let kind = said.artifact_type.filter(|kind| !kind.is_empty()).unwrap_or_else(|| "archive".to_owned());
     let known = kind.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && kind.len() <= 64;
     if !known {
@@ -124,11 +123,7 @@ async fn put(app: &App, job: &JobView, said: Parameters, filename: String, file:
         created_at: now,
         expires_at,
     };
-    // In its place before its row: what the row promises is there.
-    file.keep(app.data.artifact(job.id, &kind))
-        .await
-        .map_err(|error| refused(job.id, IncomingError::Io(error)))?;
-    match app.store.put_artifact(view).await? {
+    match app.keep_artifact(file, view).await? {
         Put::Stored | Put::Same => Ok(created()),
         Put::Other => Err(Refusal::bad("another artifact of the same type already exists")),
     }
@@ -178,6 +173,7 @@ pub async fn download(
     headers: HeaderMap,
 ) -> Answer {
     let given = parameters.token.map(Secret::new);
+    let direct = parameters.direct_download.as_deref() == Some("true");
     let token = token(&headers, given.as_ref());
     if token.is_empty() {
         return Err(Refusal::unauthorized());
@@ -191,21 +187,27 @@ pub async fn download(
         return Err(Refusal::not_found("job"));
     }
     let found = app.store.artifact(id, "archive").await?.ok_or_else(|| Refusal::not_found("artifacts"))?;
-    send(&app, &found).await
+    let file = app.artifact_file(id, "archive").await?.ok_or_else(|| Refusal::not_found("artifacts"))?;
+    match file.direct_address().filter(|_| direct) {
+        Some(address) => {
+            let to = HeaderValue::from_str(address.expose()).map_err(|_| Refusal::not_found("artifacts"))?;
+            Ok((StatusCode::FOUND, [(header::LOCATION, to)]).into_response())
+        }
+        None => send(&app, &found).await,
+    }
 }
 
 /// A file of a job as an answer. Its content must not act on a page: it is always a download.
 pub(crate) async fn send(app: &App, found: &ArtifactView) -> Answer {
-    let file = tokio::fs::File::open(app.data.artifact(found.job, &found.kind)).await;
-    let file = file.map_err(|_| Refusal::not_found("artifacts"))?;
-    let size = file.metadata().await.map_or(0, |meta| meta.len());
+    let file = app.artifact_file(found.job, &found.kind).await?;
+    let file = file.ok_or_else(|| Refusal::not_found("artifacts"))?;
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (header::CONTENT_LENGTH, size.to_string()),
+        (header::CONTENT_LENGTH, file.size.to_string()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", ascii(&found.filename))),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
     ];
-    Ok((headers, Body::from_stream(ReaderStream::with_capacity(file, 64 << 10))).into_response())
+    Ok((headers, file.body().await?).into_response())
 }
 
 fn ascii(name: &str) -> String {

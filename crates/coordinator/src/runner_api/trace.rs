@@ -46,6 +46,10 @@ pub async fn append(
     let answer = match app.append_trace(id, start, body).await {
         Ok(Appended::Stored(size)) => (StatusCode::ACCEPTED, size),
         Ok(Appended::OutOfPlace(size)) => (StatusCode::RANGE_NOT_SATISFIABLE, size),
+        Ok(Appended::Ended) => {
+            let job = app.store.job(id).await?;
+            return Err(Refusal::forbidden("Job is not running").with("job-status", job.status.word()));
+        }
         Err(error) => {
             tracing::error!(job = id, error = %error, "a log cannot be written");
             let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "503 Service Unavailable");

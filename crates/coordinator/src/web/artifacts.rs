@@ -3,18 +3,13 @@
 
 use super::jobs::seen;
 use super::visit::{Failure, Shown, Visit, html};
-use axum::body::Body;
+use crate::answer::Refusal;
+use crate::archive::{file_of_archive, look_into};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use harrier_database::{ArtifactView, JobView};
 use harrier_pages::{ArtifactEntry, ArtifactsPage, artifacts_page};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
-use zip::ZipArchive;
-
-/// Most bytes of one file that are unpacked for a browser.
-const LONGEST: u64 = 256 << 20;
 
 async fn archive(visit: &Visit) -> Result<(JobView, ArtifactView), Failure> {
     let job = seen(visit).await?;
@@ -24,10 +19,9 @@ async fn archive(visit: &Visit) -> Result<(JobView, ArtifactView), Failure> {
 
 pub(super) async fn download(visit: Visit) -> Shown {
     let (job, found) = archive(&visit).await?;
-    let file = tokio::fs::File::open(visit.app.data.artifact(job.id, "archive"))
-        .await
-        .map_err(|_| Failure::NotFound)?;
-    let mut response = Response::new(Body::from_stream(tokio_util::io::ReaderStream::new(file)));
+    let file = visit.app.artifact_file(job.id, "archive").await.map_err(Refusal::from)?;
+    let file = file.ok_or(Failure::NotFound)?;
+    let mut response = Response::new(file.body().await.map_err(Refusal::from)?);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(found.size.max(0)));
@@ -53,16 +47,14 @@ fn stays(name: &str) -> bool {
 
 pub(super) async fn browse(visit: Visit) -> Shown {
     let (job, _) = archive(&visit).await?;
-    let path = visit.app.data.artifact(job.id, "archive");
     let folder = visit.part(1).trim_matches('/').to_owned();
     let inside = folder.clone();
-    let entries = tokio::task::spawn_blocking(move || -> Option<Vec<ArtifactEntry>> {
-        let mut zip = ZipArchive::new(File::open(path).ok()?).ok()?;
+    let entries = look_into(&visit.app, job.id, move |zip| {
         let prefix = if inside.is_empty() { String::new() } else { format!("{inside}/") };
         // A folder sorts before a file, then by name.
         let mut found: BTreeMap<(bool, String), Option<u64>> = BTreeMap::new();
         for index in 0..zip.len() {
-            let entry = zip.by_index_raw(index).ok()?;
+            let entry = zip.by_index_raw(index)?;
             let Ok(name) = entry.name() else { continue };
             let name = name.trim_end_matches('/');
             let Some(rest) = name.strip_prefix(&prefix).filter(|rest| !rest.is_empty() && stays(name)) else {
@@ -74,9 +66,10 @@ pub(super) async fn browse(visit: Visit) -> Shown {
                 None => found.insert((true, rest.to_owned()), Some(entry.size())),
             };
         }
-        Some(found.into_iter().map(|((_, name), size)| ArtifactEntry { name, size }).collect())
+        let entry = |((_, name), size)| ArtifactEntry { name, size };
+        Ok(Some(found.into_iter().map(entry).collect::<Vec<_>>()))
     });
-    let entries = entries.await.ok().flatten().ok_or(Failure::NotFound)?;
+    let entries = entries.await?.ok_or(Failure::NotFound)?;
     if entries.is_empty() && !folder.is_empty() {
         return Err(Failure::NotFound);
     }
@@ -87,17 +80,8 @@ pub(super) async fn browse(visit: Visit) -> Shown {
 
 pub(super) async fn file(visit: Visit) -> Shown {
     let (job, _) = archive(&visit).await?;
-    let path = visit.app.data.artifact(job.id, "archive");
     let name = visit.part(1).to_owned();
-    let wanted = name.clone();
-    let bytes = tokio::task::spawn_blocking(move || -> Option<Vec<u8>> {
-        let mut zip = ZipArchive::new(File::open(path).ok()?).ok()?;
-        let entry = zip.by_name(&wanted).ok()?;
-        let mut bytes = Vec::new();
-        let read = entry.take(LONGEST + 1).read_to_end(&mut bytes).ok()?;
-        (read as u64 <= LONGEST).then_some(bytes)
-    });
-    let bytes = bytes.await.ok().flatten().ok_or(Failure::NotFound)?;
+    let bytes = file_of_archive(&visit.app, job.id, &name).await?.ok_or(Failure::NotFound)?;
     let kind = shown_as(&name, &bytes);
     let mut response = bytes.into_response();
     let headers = response.headers_mut();

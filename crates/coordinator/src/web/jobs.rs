@@ -2,6 +2,9 @@
 
 use super::pipelines::why;
 use super::visit::{Failure, Shown, Visit, go, html};
+use crate::answer::Refusal;
+use crate::app::App;
+use crate::storage::StorageError;
 use axum::Json;
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
@@ -10,10 +13,13 @@ use harrier_database::JobView;
 use harrier_pages::{JobPage, JobPermissions, Scanner, job_page, log_lines};
 use harrier_pipeline::Status;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::path::PathBuf;
 
 /// Most bytes of a log that become a page; of a longer one the end is shown, the raw log has all.
 const LONGEST: u64 = 16 << 20;
+
+/// What stands in place of a log that cannot be read.
+const AWAY: &[u8] =
+    b"[the log cannot be read now: where it is kept does not answer; reload the page in a while]\n";
 
 /// The job of a route, if it is of its project.
 pub(super) async fn job(visit: &Visit) -> Result<JobView, Failure> {
@@ -28,16 +34,24 @@ pub(super) async fn seen(visit: &Visit) -> Result<JobView, Failure> {
     if visit.may_see_jobs() && !debug { Ok(found) } else { Err(Failure::Forbidden) }
 }
 
-/// Reads a log into rows, on a thread that may wait.
-async fn scan(path: PathBuf) -> Result<Scanner, Failure> {
+/// Reads a log into rows, on a thread that may wait. One that cannot be read at present says so in its first row: the rest of the
+/// page is there all the same.
+async fn scan(app: &App, job: i64) -> Result<Scanner, Failure> {
+    let mut scanner = Scanner::default();
+    let held = match app.log(job).await {
+        Ok(Some(held)) => held,
+        Ok(None) => return Ok(scanner),
+        Err(StorageError::Database(error)) => return Err(error.into()),
+        Err(error) => {
+            tracing::error!(job, error = %error, "a log cannot be read");
+            scanner.feed(AWAY);
+            return Ok(scanner);
+        }
+    };
     let read = tokio::task::spawn_blocking(move || -> io::Result<Scanner> {
         let mut scanner = Scanner::default();
-        let mut file = match std::fs::File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(scanner),
-            Err(error) => return Err(error),
-        };
-        let size = file.metadata()?.len();
+        let size = held.size;
+        let mut file = held.open()?;
         if size > LONGEST {
             file.seek(SeekFrom::Start(size - LONGEST))?;
             scanner.feed(format!("[{} bytes before this: see the raw log]\n", size - LONGEST).as_bytes());
@@ -53,8 +67,9 @@ async fn scan(path: PathBuf) -> Result<Scanner, Failure> {
     match read.await {
         Ok(Ok(scanner)) => Ok(scanner),
         Ok(Err(error)) => {
-            tracing::error!(error = %error, "a log cannot be read");
-            Err(Failure::Failed)
+            tracing::error!(job, error = %error, "a log cannot be read");
+            scanner.feed(AWAY);
+            Ok(scanner)
         }
         Err(_) => Err(Failure::Failed),
     }
@@ -69,7 +84,7 @@ pub(super) async fn one(visit: Visit) -> Shown {
     let config = store.config(found.pipeline).await?;
     let names = visit.names().await?;
     let shows_log = seen(&visit).await.is_ok();
-    let log = if shows_log { scan(visit.app.data.trace(found.id)).await? } else { Scanner::default() };
+    let log = if shows_log { scan(&visit.app, found.id).await? } else { Scanner::default() };
     let runner = match found.runner {
         Some(id) => store.runner(id).await.ok(),
         None => None,
@@ -140,7 +155,7 @@ pub(super) async fn one(visit: Visit) -> Shown {
 pub(super) async fn log(visit: Visit) -> Shown {
     let found = seen(&visit).await?;
     let first: usize = visit.asked("line").parse().unwrap_or(0);
-    let log = scan(visit.app.data.trace(found.id)).await?;
+    let log = scan(&visit.app, found.id).await?;
     let ended = log.sections().iter().enumerate().filter_map(|(index, section)| {
         let millis = (section.ended? - section.started) * 1000;
         Some((index.to_string(), harrier_pages::duration_text(Some(millis)).into()))
@@ -157,9 +172,9 @@ pub(super) async fn log(visit: Visit) -> Shown {
 /// The log as it came, as text that no browser takes for anything else.
 pub(super) async fn raw(visit: Visit) -> Shown {
     let found = seen(&visit).await?;
-    let body = match tokio::fs::File::open(visit.app.data.trace(found.id)).await {
-        Ok(file) => Body::from_stream(tokio_util::io::ReaderStream::new(file)),
-        Err(_) => Body::empty(),
+    let body = match visit.app.log(found.id).await.map_err(Refusal::from)? {
+        Some(log) => log.body().await.map_err(Refusal::from)?,
+        None => Body::empty(),
     };
     let mut response = Response::new(body);
     response
@@ -208,8 +223,6 @@ pub(super) async fn cancel(visit: Visit) -> Shown {
 pub(super) async fn erase(visit: Visit) -> Shown {
     let found = change(&visit).await?;
     let erased = visit.app.store.erase(found.id, visit.now).await?;
-    if let Err(error) = visit.app.data.remove_job(erased.id) {
-        tracing::warn!(job = erased.id, error = %error, "files of an erased job stay");
-    }
+    visit.app.remove_job_files(erased.id);
     back(&visit, &erased)
 }

@@ -388,9 +388,7 @@ pub(super) async fn cancel(visit: Visit) -> Shown {
 pub(super) async fn delete(visit: Visit) -> Shown {
     let found = pipeline(&visit).await?;
     for job in visit.app.store.delete_pipeline(found.id).await? {
-        if let Err(error) = visit.app.data.remove_job(job) {
-            tracing::warn!(job, error = %error, "files of a deleted job stay");
-        }
+        visit.app.remove_job_files(job);
     }
     Ok(go(&format!("/{}/-/pipelines", visit.project()?.path)))
 }

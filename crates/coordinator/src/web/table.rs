@@ -295,6 +295,7 @@ fn failed(failure: Failure, page: &harrier_pages::Page, back: &str) -> Response 
         Failure::Forbidden => (403, None),
         Failure::Bad(text) => (422, Some(text)),
         Failure::TooMany(text) => (429, Some(text)),
+        Failure::Away(text) => (503, Some(text)),
         Failure::Failed => (500, None),
     };
     let mut response = html(error_page(page, code, detail.as_deref()));

@@ -55,6 +55,8 @@ pub(crate) enum Failure {
     Bad(String),
     /// Too many tries: in words.
     TooMany(String),
+    /// Of something that the server needs and that does not answer at present: in words.
+    Away(String),
     /// Of the server.
     Failed,
 }
@@ -82,6 +84,7 @@ impl From<Refusal> for Failure {
             StatusCode::FORBIDDEN => Self::Forbidden,
             StatusCode::NOT_FOUND => Self::NotFound,
             StatusCode::TOO_MANY_REQUESTS => Self::TooMany(text()),
+            StatusCode::SERVICE_UNAVAILABLE => Self::Away(text()),
             status if status.is_client_error() => Self::Bad(text()),
             _ => Self::Failed,
         }

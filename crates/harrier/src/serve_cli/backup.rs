@@ -1,7 +1,7 @@
 //! `harrier backup`: a copy of the data directory that a server can be started on, made while the server runs.
 
-use super::{Place, ServeError, finish};
-use harrier_database::copy_sqlite;
+use super::{Place, ServeError, finish, runtime};
+use harrier_database::{Place as Tables, Sealer, Store, copy_sqlite};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,13 +35,27 @@ fn run(args: &BackupArgs) -> Result<(), ServeError> {
     };
     fs::create_dir(&args.to).map_err(failed(&args.to))?;
     let data = args.place.data_dir()?;
-    // The tables first: what they name is copied afterwards and therefore there. What came in between is only more files.
+    // Logs that are moved into a store of objects meanwhile are there nevertheless.
+    let traces = data.traces();
+    copy(&traces, &args.to.join("traces")).map_err(failed(&traces))?;
+    // The tables before the rest: what they name is copied afterwards and therefore there. What came in between is only more files.
     copy_sqlite(&data.database(), &args.to.join("harrier.db"))?;
     for part in ["secret.key", "known_hosts", "git", "traces", "artifacts", "runner"] {
         let from = data.root().join(part);
         copy(&from, &args.to.join(part)).map_err(failed(&from))?;
     }
     println!("{}", args.to.display());
+    let tables = Tables::Sqlite(data.database());
+    let elsewhere = runtime()?.block_on(async {
+        let store = Store::open(tables, Sealer::from_file(&data.key())?).await?;
+        store.has_objects().await
+    })?;
+    if elsewhere {
+        eprintln!(
+            "note: logs and artifacts that are in a bucket (--storage) are not in the copy: back the bucket up too, and start the \
+             copy with the same --storage"
+        );
+    }
     Ok(())
 }
 

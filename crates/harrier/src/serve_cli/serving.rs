@@ -3,7 +3,10 @@
 use super::{Place, ServeError, finish, first_start, runtime};
 use crate::log_format;
 use harrier_base::Secret;
-use harrier_coordinator::{App, Network, Registry, RegistryLogin, Settings, Templates, serve_on};
+use harrier_coordinator::{
+    App, Credentials, Network, ObjectStorage, Registry, RegistryLogin, Settings, Templates, credentials_in,
+    serve_on,
+};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -68,6 +71,13 @@ pub struct Address {
     /// Where `include: template` finds its files: a directory, or a git address such as GitLab's own repository
     #[arg(long, env = "HARRIER_TEMPLATE_DIR", value_name = "DIR|URL")]
     pub template_dir: Option<String>,
+    /// Keep logs and artifacts in a bucket instead of the data directory: s3://BUCKET/PREFIX?endpoint=https://host:port&region=…
+    #[arg(long, env = "HARRIER_STORAGE", value_name = "URL")]
+    pub storage: Option<String>,
+    /// File with the bucket's keys, in the form of AWS's tools (AWS_PROFILE chooses among several) [default: AWS_ACCESS_KEY_ID,
+    /// AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN of the environment]
+    #[arg(long, env = "HARRIER_STORAGE_CREDENTIALS", value_name = "FILE", requires = "storage")]
+    pub storage_credentials: Option<PathBuf>,
     /// Container registry that jobs are told of (CI_REGISTRY): host[:port]
     #[arg(long, env = "HARRIER_REGISTRY", value_name = "HOST")]
     pub registry: Option<String>,
@@ -91,6 +101,7 @@ impl Address {
             revision,
             behind_proxy,
             templates: self.templates()?,
+            storage: self.storage()?,
             registry: self.registry()?,
             ..Settings::new(url)
         };
@@ -106,6 +117,37 @@ impl Address {
             std::env::current_dir().map_err(|source| ServeError::Io { path: PathBuf::from("."), source })?;
         let parsed = Templates::parse(given, &from);
         parsed.map(Some).map_err(|why| ServeError::Words(format!("--template-dir: {why}")))
+    }
+
+    fn storage(&self) -> Result<Option<ObjectStorage>, ServeError> {
+        let Some(address) = &self.storage else { return Ok(None) };
+        let given = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let credentials = match &self.storage_credentials {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|source| ServeError::Io { path: path.clone(), source })?;
+                let profile = given("AWS_PROFILE").unwrap_or_else(|| "default".to_owned());
+                credentials_in(&text, &profile)
+                    .map_err(|why| ServeError::Words(format!("{}: {why}", path.display())))?
+            }
+            None => match (given("AWS_ACCESS_KEY_ID"), given("AWS_SECRET_ACCESS_KEY")) {
+                (Some(access_key), Some(secret_key)) => Credentials {
+                    access_key,
+                    secret_key: Secret::new(secret_key),
+                    session_token: given("AWS_SESSION_TOKEN").map(Secret::new),
+                },
+                _ => {
+                    return Err(ServeError::Words(
+                        "--storage: its keys are missing; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give \
+                         --storage-credentials FILE"
+                            .into(),
+                    ));
+                }
+            },
+        };
+        let region = given("AWS_REGION").or_else(|| given("AWS_DEFAULT_REGION"));
+        let parsed = ObjectStorage::parse(address, region.as_deref(), credentials);
+        parsed.map(Some).map_err(|why| ServeError::Words(format!("--storage: {why}")))
     }
 
     fn registry(&self) -> Result<Option<Registry>, ServeError> {
