@@ -1,22 +1,34 @@
 # The few commands of this project. `make demo` and `make test` work on a fresh clone.
 
 CARGO ?= cargo
-# Shown by `gitlab-runner --version` and in job logs.
+# Shown by `harrier --version`, `gitlab-runner --version` and in job logs.
 export HARRIER_REVISION ?= $(shell git rev-parse --short=8 HEAD 2>/dev/null)
-TRIPLE := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+export HARRIER_COMMIT_DATE ?= $(shell git show -s --format=%cs HEAD 2>/dev/null)
+TRIPLE ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 # Where cargo builds; cargo itself reads CARGO_TARGET_DIR too.
 BUILT := $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
 
-.PHONY: build test test-hosts demo bench fuzz docs clean setup
+.PHONY: build dist cli-files test test-hosts demo bench fuzz docs clean setup
 
-# The release binary, static: it needs no library of the machine it runs on. `--target` keeps the flag away from
-# procedural macros, which cannot be linked statically.
-STATIC := RUSTFLAGS="-C target-feature=+crt-static"
+# The release binary, static: it needs no library of the machine it runs on.
+STATIC = RUSTFLAGS="$$(scripts/rustflags $(TRIPLE))"
 RELEASE := --locked --release --target $(TRIPLE)
+# MiB it may have.
+LARGEST := 25
 
 build: setup
 	$(STATIC) $(CARGO) build $(RELEASE) -p harrier
 	install -D -m 0755 "$(BUILT)/harrier" target/release/harrier
+	@scripts/size "the binary" $$(stat -c %s target/release/harrier) $(LARGEST)
+
+# What is handed out: the binary with its completions and man pages as an archive, its bill of materials, and their sums.
+# Below target/dist. TRIPLE=aarch64-unknown-linux-gnu makes it for that machine, where its toolchain is (docs/installing.md).
+dist: build cli-files
+	scripts/dist $(TRIPLE) target/release/harrier target/cli-files target/dist
+
+# Made by a build of its own, so that what is shipped does not carry the code.
+cli-files: setup
+	$(CARGO) run --quiet --locked -p harrier --features cli-files -- __cli_files target/cli-files
 
 test: setup test-hosts
 	$(CARGO) fmt --all -- --check

@@ -1,5 +1,5 @@
 # How the test hosts' scripts install packages and start, find and stop a daemon. Sourced by engine.sh, registry.sh,
-# podman.sh and test-images.sh, which call themselves by $0. Never ends a process but by the id it wrote itself.
+# podman.sh, test-images.sh and dist, which call themselves by $0. Never ends a process but by the id it wrote itself.
 
 # Where Debian keeps daemons, which not every PATH has.
 PATH=$PATH:/usr/sbin:/sbin

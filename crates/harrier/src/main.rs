@@ -1,5 +1,7 @@
 //! The `harrier` binary: command line, printer, signals, wiring. It holds no logic.
 
+#[cfg(feature = "cli-files")]
+mod cli_files;
 mod demo_cli;
 mod doctor_cli;
 mod help_cli;
@@ -10,6 +12,7 @@ mod lsp_cli;
 mod migrate_cli;
 mod runner_cli;
 mod serve_cli;
+mod version;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -20,7 +23,7 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(
     name = "harrier",
-    version,
+    version = version::line(),
     arg_required_else_help = true,
     disable_help_subcommand = true,
     max_term_width = 100
@@ -83,7 +86,19 @@ fn main() -> ExitCode {
         Some("__helper") => return exit_code(harrier_helper::helper_main()),
         Some(local_cli::EXPIRE) => return local_cli::expire(args.get(2)),
         Some("__helper_serve") => return exit_code(harrier_helper::serve_main()),
+        #[cfg(feature = "cli-files")]
+        Some("__cli_files") => return cli_files::main(args.get(2)),
         Some(_) | None => {}
+    }
+    match harrier_process::stand_in_as_init() {
+        Ok(None) => {}
+        Ok(Some(code)) => return ExitCode::from(code),
+        Err(error) => {
+            eprintln!(
+                "error: cannot be the first process of this container: {error}; start it with an init (docker run --init)"
+            );
+            return ExitCode::FAILURE;
+        }
     }
     if called_as_gitlab_runner(&args) {
         return runner_cli::main(args);

@@ -453,7 +453,7 @@ async fn bad_usage_ends_with_1_and_says_why() {
         (&["register", "--limit", "many"], "--limit: \"many\" is not a whole number"),
         (&["register", "-n"], "the url needs to be entered; give it as --url"),
         (&["register", "-n", "--access-level", "all"], "write not_protected or ref_protected"),
-        (&["install", "--user", "gitlab-runner"], "service manager"),
+        (&["install", "--service", "../x"], "letters, digits"),
         (&["exec", "docker", "test"], "harrier run"),
     ] {
         let ran = run(&home, args).await;

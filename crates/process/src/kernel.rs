@@ -3,6 +3,7 @@
 
 use nix::libc;
 use nix::sys::signal::{SigHandler, SigSet, Signal};
+use nix::unistd::ForkResult;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -49,6 +50,12 @@ pub(crate) fn watch(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 pub(crate) fn watch_both(terminal: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: as in `watch`.
     unsafe { AsyncFd::register(terminal) }.map_err(io::Error::from)
+}
+
+/// A copy of this process. Only for one that has a single thread.
+pub(crate) fn fork_single() -> nix::Result<ForkResult> {
+    // SAFETY: without other threads no lock can be held by one that the copy does not have, so the copy may do anything.
+    unsafe { nix::unistd::fork() }
 }
 
 /// Closes every descriptor from 3 up. Only for a process that has just begun and has opened nothing itself.

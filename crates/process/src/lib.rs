@@ -59,6 +59,7 @@
 
 mod claim;
 mod exit;
+mod init;
 mod kernel;
 mod process_table;
 mod spec;
@@ -69,6 +70,7 @@ mod terminal;
 
 pub use claim::ClaimError;
 pub use exit::Exit;
+pub use init::stand_in_as_init;
 pub use process_table::{boot_id, random_word};
 pub use spec::{MARK_VARIABLE, Spec};
 pub use supervised::{Lost, Reattach, ReattachError, StartError, StopFailed, Supervised};

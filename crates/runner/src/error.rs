@@ -32,6 +32,8 @@ pub enum Ended {
     Gracefully,
     /// Stopped (SIGTERM, SIGINT); every job was ended and reported.
     Stopped,
+    /// Asked to leave (SIGUSR1) while this many jobs go on; the next start takes them up.
+    HandedOver(usize),
     /// Stopped, but this many jobs were not through in time (`shutdown_timeout`) or a second signal came. The next start
     /// takes them up.
     Left(usize),

@@ -33,6 +33,8 @@ pub enum HostSignal {
     Reload,
     /// SIGQUIT
     Drain,
+    /// SIGUSR1
+    HandOver,
     /// SIGTERM (`terminated`) or SIGINT (`interrupt`).
     Stop(&'static str),
 }
@@ -652,6 +654,16 @@ impl Service {
                 );
                 self.shop.metrics.enter(ProcessState::Graceful);
                 self.drain();
+            }
+            HostSignal::HandOver => {
+                let jobs = self.jobs.len();
+                tracing::info!(
+                    jobs,
+                    "told to leave: jobs go on without this process, the next start takes them up"
+                );
+                self.drain();
+                self.jobs.detach_all();
+                return Some(Ended::HandedOver(jobs));
             }
             HostSignal::Stop(name) if self.stop.is_none() => {
                 let timeout = self.spec.shutdown_timeout;

@@ -11,6 +11,7 @@ pub(crate) fn listen() -> io::Result<mpsc::Receiver<HostSignal>> {
     for (kind, message) in [
         (SignalKind::hangup(), HostSignal::Reload),
         (SignalKind::quit(), HostSignal::Drain),
+        (SignalKind::user_defined1(), HostSignal::HandOver),
         (SignalKind::terminate(), HostSignal::Stop("terminated")),
         (SignalKind::interrupt(), HostSignal::Stop("interrupt")),
     ] {

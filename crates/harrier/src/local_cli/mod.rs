@@ -11,6 +11,7 @@ pub mod words;
 pub use args::{ConfigurationArgs, RunArgs, ShellArgs};
 pub use shell::EXPIRE;
 
+use crate::version;
 use harrier_local::{
     Ended, Event, IncludeOptionError, IncludeOptions, Interrupt, Local, PipelineStatus, PlaceError,
     PrepareError, Program, Request, RunError, RunWith, Selection, SelectionError, State, VariablesError,
@@ -181,8 +182,8 @@ fn carry_out(args: &RunArgs) -> Result<u8, Failed> {
 
 fn program() -> Program {
     Program {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        revision: option_env!("HARRIER_REVISION").unwrap_or("harrier").to_owned(),
+        version: version::VERSION.to_owned(),
+        revision: version::revision().unwrap_or("harrier").to_owned(),
     }
 }
 

@@ -39,7 +39,7 @@ pub fn is_root() -> bool {
 }
 
 /// `HOME`, or what the user database says.
-fn home() -> Option<PathBuf> {
+pub fn home() -> Option<PathBuf> {
     if let Some(home) = std::env::var_os("HOME").filter(|home| !home.is_empty()) {
         return Some(PathBuf::from(home));
     }
@@ -50,6 +50,11 @@ fn home() -> Option<PathBuf> {
 }
 
 impl ConfigFile {
+    /// Whether it is where it is when nobody says.
+    pub fn is_default(&self) -> bool {
+        self.path == default_path()
+    }
+
     /// The directory where certificates of servers lie.
     pub fn certs(&self) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join("certs")

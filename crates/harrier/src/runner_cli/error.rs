@@ -54,6 +54,14 @@ pub enum CliError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A service's unit, or a file it needs.
+    #[error("{}: {source}", path.display())]
+    Unit {
+        /// Which.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The host had to leave jobs behind.
     #[error("{0} job(s) did not end in time; the next start takes them up")]
     Left(usize),

@@ -2,6 +2,7 @@
 //!
 //! Called by every command that talks to a server, and by `--version`.
 
+use crate::version;
 use harrier_runner::Program;
 
 /// The name GitLab Runner has on the wire and in job logs.
@@ -10,12 +11,9 @@ pub const PROGRAM: &str = "gitlab-runner";
 /// The version of GitLab Runner whose behaviour this build has; servers judge a runner by it.
 pub const GITLAB_RUNNER_VERSION: &str = "19.4.0";
 
-/// Harrier's own version.
-pub const HARRIER_VERSION: &str = env!("CARGO_PKG_VERSION");
-
 /// The commit the build was made from, when the build told.
 pub fn revision() -> &'static str {
-    option_env!("HARRIER_REVISION").unwrap_or("harrier")
+    version::revision().unwrap_or("harrier")
 }
 
 /// Go's name of this processor.
@@ -31,7 +29,8 @@ pub fn architecture() -> &'static str {
 /// `User-Agent` of every request.
 pub fn user_agent() -> String {
     format!(
-        "{PROGRAM} {GITLAB_RUNNER_VERSION} (harrier; {HARRIER_VERSION}; {}/{})",
+        "{PROGRAM} {GITLAB_RUNNER_VERSION} (harrier; {}; {}/{})",
+        version::VERSION,
         std::env::consts::OS,
         architecture()
     )
@@ -39,10 +38,13 @@ pub fn user_agent() -> String {
 
 /// What `--version` prints.
 pub fn version_block() -> String {
+    let built = version::commit_date().map_or_else(String::new, |day| format!("Commit date:  {day}\n"));
     format!(
-        "Version:      {GITLAB_RUNNER_VERSION} (Harrier {HARRIER_VERSION})\n\
+        "Version:      {GITLAB_RUNNER_VERSION} (Harrier {})\n\
          Git revision: {}\n\
+         {built}\
          OS/Arch:      {}/{}\n",
+        version::VERSION,
         revision(),
         std::env::consts::OS,
         architecture()

@@ -19,6 +19,7 @@ mod run;
 mod run_single;
 mod server;
 mod service;
+mod unit;
 mod unregister;
 mod verify;
 
@@ -70,24 +71,30 @@ enum Verb {
     Lint(lint::Lint),
     ResetToken(reset_token::ResetToken),
     Gc(gc::Gc),
-    #[command(hide = true)]
-    Install(Anything),
-    #[command(hide = true)]
-    Uninstall(Anything),
-    #[command(hide = true)]
-    Start(Anything),
-    #[command(hide = true)]
-    Stop(Anything),
-    #[command(hide = true)]
-    Restart(Anything),
-    #[command(hide = true)]
-    Status(Anything),
+    Install(service::Install),
+    /// Take the service away; the configuration stays
+    Uninstall(service::Named),
+    /// Start the service
+    Start(service::Named),
+    /// Stop the service; its jobs go on, and the next start takes them up
+    Stop(service::Named),
+    /// Stop and start the service; its jobs go on
+    Restart(service::Named),
+    /// Tell whether the service runs
+    Status(service::Named),
     #[command(hide = true)]
     Wrapper(Anything),
     #[command(hide = true)]
     Fleeting(Anything),
     #[command(hide = true)]
     Exec(Anything),
+}
+
+/// The whole command line, for completions and man pages.
+#[cfg(feature = "cli-files")]
+pub fn command() -> clap::Command {
+    use clap::CommandFactory as _;
+    Cli::command()
 }
 
 /// Parses `args` (the first is the program's name) and runs the command.
@@ -149,12 +156,12 @@ fn dispatch(verb: Verb, log: LogControl) -> Result<(), CliError> {
         Verb::Lint(args) => lint::run(&args),
         Verb::ResetToken(args) => block_on(reset_token::run(args)),
         Verb::Gc(args) => block_on(gc::run(args)),
-        Verb::Install(args) => Err(service::refuse_service("install", &args)),
-        Verb::Uninstall(args) => Err(service::refuse_service("uninstall", &args)),
-        Verb::Start(args) => Err(service::refuse_service("start", &args)),
-        Verb::Stop(args) => Err(service::refuse_service("stop", &args)),
-        Verb::Restart(args) => Err(service::refuse_service("restart", &args)),
-        Verb::Status(args) => Err(service::refuse_service("status", &args)),
+        Verb::Install(args) => service::install(args),
+        Verb::Uninstall(args) => service::uninstall(&args),
+        Verb::Start(args) => service::start(&args),
+        Verb::Stop(args) => service::stop(&args),
+        Verb::Restart(args) => service::restart(&args),
+        Verb::Status(args) => service::status(&args),
         Verb::Wrapper(args) => Err(service::refuse_other("wrapper", &args)),
         Verb::Fleeting(args) => Err(service::refuse_other("fleeting", &args)),
         Verb::Exec(args) => Err(service::refuse_exec(&args)),

@@ -19,7 +19,8 @@ use std::sync::Arc;
 const AFTER: &str = "\
 Jobs are kept in .harrier beside the file (HARRIER_STATE_DIR: elsewhere), so that a start after a crash takes them up.
 
-Signals: HUP reads the file again, QUIT takes no new job and ends with the last one, TERM or INT ends the jobs.";
+Signals: HUP reads the file again, QUIT takes no new job and ends with the last one, USR1 ends at once while the jobs go on for
+the next start, TERM or INT ends the jobs.";
 
 /// Take jobs from the servers of the file and run them
 #[derive(clap::Args)]
@@ -113,7 +114,7 @@ pub fn serve(options: HostOptions) -> Result<(), CliError> {
     let ended = runtime.block_on(harrier_runner::run(options));
     runtime.shutdown_background();
     match ended? {
-        Ended::Gracefully | Ended::Stopped => Ok(()),
+        Ended::Gracefully | Ended::Stopped | Ended::HandedOver(_) => Ok(()),
         Ended::Left(jobs) => Err(CliError::Left(jobs)),
     }
 }

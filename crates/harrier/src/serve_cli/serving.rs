@@ -1,7 +1,7 @@
 //! `harrier serve`: the coordinator until a signal ends it.
 
 use super::{Place, ServeError, finish, first_start, runtime};
-use crate::log_format;
+use crate::{log_format, version};
 use harrier_base::Secret;
 use harrier_coordinator::{
     App, Credentials, Network, ObjectStorage, Registry, RegistryLogin, Settings, Templates, credentials_in,
@@ -95,7 +95,7 @@ impl Address {
                 "--external-url {url}: it needs to begin with http:// or https://"
             )));
         }
-        let revision = option_env!("HARRIER_REVISION").unwrap_or("unknown").to_owned();
+        let revision = version::revision().unwrap_or("unknown").to_owned();
         let behind_proxy = self.external_url.is_some();
         let mut settings = Settings {
             revision,
@@ -207,13 +207,15 @@ async fn run(args: &ServeArgs) -> Result<(), ServeError> {
 
 /// Until somebody asks the process to end.
 pub(super) async fn ended() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    // What tells a runner to leave ends a server too: an image has one signal for both.
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::user_defined1()];
+    let [Ok(mut term), Ok(mut int), Ok(mut leave)] = kinds.map(signal) else {
         return std::future::pending().await;
     };
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
+        _ = leave.recv() => {}
     }
 }
 
