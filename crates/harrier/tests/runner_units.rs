@@ -93,9 +93,13 @@ fn install_start_stop_and_uninstall() {
         work.display(),
         if user.is_empty() { " --user builder" } else { "" }
     );
-    for line in
-        [&runs, "KillMode=process\n", "KillSignal=SIGUSR1\n", "Restart=always\n", "After=network.target\n"]
-    {
+    for line in [
+        &runs,
+        "KillMode=process\n",
+        "KillSignal=SIGUSR1\n",
+        "Restart=on-failure\n",
+        "After=network.target\n",
+    ] {
         assert!(unit.contains(line), "{line}\n{unit}");
     }
     let asked = |what: &[&str]| what.iter().map(|verb| format!("{user}{verb}")).collect::<Vec<_>>();

@@ -69,7 +69,7 @@ impl Unit {
              ExecStart={start}\n\
              {runs_as}\
              ExecReload=kill -HUP $MAINPID\n\
-             Restart=always\n\
+             Restart=on-failure\n\
              RestartSec=5\n\
              EnvironmentFile=-/etc/default/{name}\n\
              # Jobs go on while the service is stopped or upgraded; the next start takes them up.\n\

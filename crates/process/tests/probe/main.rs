@@ -1,9 +1,11 @@
 //! The binary the tests of this crate start: as supervisor, or as a starter that is killed at bad moments.
 //!
 //! `probe __supervise …`: a supervisor; `PROBE_KILL_AT=<step>` kills it there.
+//! `probe first <program> <arguments>…`: runs the program as `main` of the product would in a container of its own.
 //! `probe start <dir> <key> <script file> [lifeline]`: starts the script under a supervisor and waits for its end.
 
 use harrier_process::{SUPERVISE, Spec, Step, start, supervise_watched};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -19,8 +21,19 @@ fn main() -> ExitCode {
                 }
             })
         }
+        Some("first") => first(&args[1..]),
         Some("start") => starter(&args[1..]),
         _ => ExitCode::from(2),
+    }
+}
+
+fn first(args: &[String]) -> ExitCode {
+    match harrier_process::stand_in_as_init().expect("init") {
+        Some(code) => ExitCode::from(code),
+        None => {
+            let [program, rest @ ..] = args else { return ExitCode::from(2) };
+            panic!("{}", std::process::Command::new(program).args(rest).exec());
+        }
     }
 }
 
