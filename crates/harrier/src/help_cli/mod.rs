@@ -34,6 +34,7 @@ macro_rules! topics {
 topics! {
     "introduction": "docs/introduction.md";
     "getting-started": "docs/getting-started.md";
+    "installing": "docs/installing.md";
     "how-to": "docs/how-to.md";
     "how-to.zh-CN": "docs/how-to.zh-CN.md";
     "local": "docs/local.md";
