@@ -1,6 +1,7 @@
 //! Every command that the documents show is run as it stands there, or is on the list of those that cannot be.
 
 mod page;
+mod running_text;
 mod world;
 
 use page::{Block, Treatment, blocks, pages};
