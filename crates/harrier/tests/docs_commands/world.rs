@@ -2,7 +2,7 @@
 //! `gitlab-runner`, and what its commands speak of: names in the documents stand for real things here.
 
 use crate::page::{Block, How, Treatment, root};
-use harrier_testkit::{FakeGitLab, Repo};
+use harrier_testkit::{FakeGitLab, Repo, S3Server};
 use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -74,6 +74,7 @@ pub struct World {
     /// What stands in the documents, and what is meant here; longer ones first.
     names: Vec<(String, String)>,
     _gitlab: Option<(FakeGitLab, Repo)>,
+    _bucket: Option<S3Server>,
 }
 
 impl World {
@@ -89,6 +90,7 @@ impl World {
         }
         let mut names = vec![("8929".to_owned(), free_port().to_string())];
         let mut gitlab = None;
+        let mut bucket = None;
         match name {
             "repository" => repository(&at("work/your-repository")),
             "gitlab" | "moving" | "up" => {
@@ -119,10 +121,19 @@ impl World {
                 names.push(("docker:dind".to_owned(), "harrier-test/dind".to_owned()));
                 names.push(("USER:PASSWORD".to_owned(), format!("{}:{}", registry.user, registry.password)));
             }
+            "bucket" => {
+                let server = S3Server::start(true);
+                names.push(("https://s3.example.com:9000".to_owned(), server.url.clone()));
+                names.push(("my-bucket".to_owned(), S3Server::BUCKET.to_owned()));
+                names.push(("ACCESS-KEY".to_owned(), server.key.clone()));
+                names.push(("SECRET-KEY".to_owned(), server.secret.clone()));
+                names.push(("/srv/harrier".to_owned(), at("work/data").display().to_string()));
+                bucket = Some(server);
+            }
             other => panic!("there is no world `{other}`; they are listed in docs_commands/world.rs"),
         }
         names.sort_by_key(|(shown, _)| std::cmp::Reverse(shown.len()));
-        Self { dir, names, _gitlab: gitlab }
+        Self { dir, names, _gitlab: gitlab, _bucket: bucket }
     }
 
     fn at(&self, path: &str) -> PathBuf {
