@@ -156,6 +156,9 @@ pub struct RunnerInfo {
     /// Job timeout in seconds; 0 or less means 7200.
     #[serde(deserialize_with = "null_default")]
     pub timeout: i64,
+    /// Of the runner; for the log only. Empty where the server knows none.
+    #[serde(deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
+    pub uuid: String,
 }
 
 /// §4.5

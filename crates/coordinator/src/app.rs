@@ -194,6 +194,7 @@ impl App {
                     Ok(change) => {
                         app.metrics.changed(&change);
                         app.narrate(&change);
+                        app.close_trace(&change);
                         app.notifier.tell(change);
                     }
                     // What was missed may have been for anybody.

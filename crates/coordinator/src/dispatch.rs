@@ -6,10 +6,11 @@ use crate::make_pipeline::{MakeError, tree, waiting};
 use crate::time_text::iso;
 use harrier_api::{ArtifactsFile, Credentials, Dependency, GitInfo, JobInfo, JobPayload};
 use harrier_base::{Secret, Variable};
-use harrier_database::{Claim, DatabaseError, JobView, ProjectView, Reach};
+use harrier_database::{Claim, DatabaseError, JobView, ProjectView, Reach, RunnerView};
 use harrier_pipeline::JobId;
 use harrier_pipeline::environment_url::{PassedJob, environment_url};
 use harrier_pipeline::payload::{JobFacts, RunnerFacts, job_payload};
+use sha2::{Digest, Sha256};
 
 impl App {
     /// The payload of a claim. Its time limit is written to the store.
@@ -86,6 +87,7 @@ impl App {
                         id: claim.runner.id,
                         description: claim.runner.description.clone(),
                         tags: claim.runner.offer.tags.clone(),
+                        uuid: uuid_of(&claim.runner),
                     }),
                     dotenv: dotenv
                         .into_iter()
@@ -193,6 +195,14 @@ fn git_info(app: &App, project: &ProjectView, claim: &Claim) -> GitInfo {
         repo_object_format: if pipeline.sha.len() == 64 { "sha256" } else { "sha1" }.to_owned(),
         protected: Some(pipeline.protected),
     }
+}
+
+/// §4.4: the same for as long as the runner is registered, whatever its token is, and another one on other servers.
+fn uuid_of(runner: &RunnerView) -> String {
+    let made = format!("runner {} of {}", runner.id, runner.created_at);
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&Sha256::digest(made)[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
 
 /// `https://gitlab-ci-token:<token>@host/group/name.git` (§10).

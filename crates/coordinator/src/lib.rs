@@ -59,4 +59,4 @@ pub use serving::serve_on;
 pub use settings::{Registry, RegistryLogin, Settings};
 pub use storage::{BucketError, ObjectStorage, StorageError, credentials_in};
 
-pub use traces::{Appended, Traces, Watching};
+pub use traces::{Appended, Traces};

@@ -22,7 +22,7 @@ pub struct Settings {
     pub reservation: Duration,
     /// How long jobs may be silent.
     pub patience: Patience,
-    /// Seconds between the parts of a log while nobody watches, and while somebody does (§6.2).
+    /// Seconds between the parts of a log: the most while nobody looks at it, and while somebody does (§6.2).
     pub trace_interval: (u64, u64),
     /// Most bytes of a log.
     pub max_trace: u64,

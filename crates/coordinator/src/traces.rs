@@ -3,7 +3,7 @@
 
 use crate::app::App;
 use axum::body::Bytes;
-use harrier_database::{DatabaseError, JobView};
+use harrier_database::{Change, DatabaseError, JobView};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -27,6 +27,12 @@ pub enum Appended {
 /// A sign of life is written down this often, in milliseconds; every part of a log would be a write.
 const TOUCH: i64 = 20_000;
 
+/// Seconds between the parts of a log that nobody looks at, when few are written; what runners begin with.
+const SOONEST: u64 = 3;
+
+/// Parts a second of all logs that nobody looks at: the more there are, the less often each of them comes.
+const PARTS: u64 = 10;
+
 /// Logs that are being written, and who looks at them.
 #[derive(Default)]
 pub struct Traces {
@@ -35,7 +41,7 @@ pub struct Traces {
 }
 
 /// Somebody looks at a log; dropped, no more.
-pub struct Watching(Arc<AtomicUsize>);
+pub(crate) struct Watching(Arc<AtomicUsize>);
 
 impl Drop for Watching {
     fn drop(&mut self) {
@@ -74,7 +80,7 @@ impl App {
     }
 
     /// Somebody looks at a log: its parts come sooner (`runner-api.md` §6.2).
-    pub fn watch_trace(&self, job: i64) -> Watching {
+    pub(crate) fn watch_trace(&self, job: i64) -> Watching {
         let mut watchers = self.traces.watchers.lock().unwrap_or_else(PoisonError::into_inner);
         watchers.retain(|_, count| count.load(Ordering::Relaxed) > 0);
         let count = Arc::clone(watchers.entry(job).or_default());
@@ -82,8 +88,19 @@ impl App {
         Watching(count)
     }
 
+    /// In how many seconds the next part of a log is wanted (`runner-api.md` §6.2). In the answer to it the runner also hears that
+    /// its job is cancelled, so that it is soon even when nobody looks.
+    pub(crate) fn trace_interval(&self, job: i64) -> u64 {
+        let (longest, watched) = self.settings.trace_interval;
+        if self.watches(job) {
+            return watched;
+        }
+        let logs = self.traces.writers.lock().unwrap_or_else(PoisonError::into_inner).len();
+        unwatched(logs, longest)
+    }
+
     /// Whether somebody looks at a log.
-    pub fn watches(&self, job: i64) -> bool {
+    fn watches(&self, job: i64) -> bool {
         let watchers = self.traces.watchers.lock().unwrap_or_else(PoisonError::into_inner);
         watchers.get(&job).is_some_and(|count| count.load(Ordering::Relaxed) > 0)
     }
@@ -92,6 +109,15 @@ impl App {
     pub(crate) fn log_writer(&self, job: i64) -> Arc<Turn<()>> {
         let mut writers = self.traces.writers.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(writers.entry(job).or_default())
+    }
+
+    /// The log of a job that has ended, however it did, is complete.
+    pub(crate) fn close_trace(&self, change: &Change) {
+        if let Change::Job { job, status, .. } = change
+            && status.is_complete()
+        {
+            self.forget_trace(*job);
+        }
     }
 
     /// A log is complete.
@@ -112,6 +138,11 @@ impl App {
     }
 }
 
+fn unwatched(logs: usize, longest: u64) -> u64 {
+    let fair = u64::try_from(logs).unwrap_or(u64::MAX) / PARTS;
+    fair.clamp(SOONEST.min(longest), longest)
+}
+
 fn append(path: &PathBuf, start: u64, bytes: &[u8]) -> io::Result<Appended> {
     let mut file: File = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
     let size = file.metadata()?.len();
@@ -121,4 +152,16 @@ fn append(path: &PathBuf, start: u64, bytes: &[u8]) -> io::Result<Appended> {
     // What a full disk or a kill leaves is a longer prefix of the same log; the runner goes on behind it.
     file.write_all(bytes)?;
     Ok(Appended::Stored(size + bytes.len() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unwatched;
+
+    #[test]
+    fn many_logs_come_less_often() {
+        let seconds = [0, 1, 39, 40, 120, 5000].map(|logs| unwatched(logs, 30));
+        assert_eq!(seconds, [3, 3, 3, 4, 12, 30]);
+        assert_eq!(unwatched(5000, 1), 1);
+    }
 }

@@ -5,7 +5,7 @@
 mod support;
 
 use flate2::write::GzEncoder;
-use harrier_database::{Registers, TokenKind};
+use harrier_database::{ProjectEdit, Registers, TokenKind};
 use harrier_pipeline::Status;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -83,6 +83,60 @@ async fn runners_register_verify_and_go() {
     assert_eq!(discovery.status(), StatusCode::NOT_IMPLEMENTED);
 }
 
+/// A log comes sooner while its page is open, and only while it is; a page of another project does not count.
+#[tokio::test]
+async fn an_open_page_hurries_its_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let runner = server.runner(&[]).await;
+    let (project, sha) = server.project("birds/kestrel", &[(".gitlab-ci.yml", ONE)]).await;
+    server.project("birds/merlin", &[]).await;
+    let public = ProjectEdit { visibility: Some("public".into()), ..ProjectEdit::default() };
+    for path in ["birds/kestrel", "birds/merlin"] {
+        let project = server.app.store.project_at(path).await.unwrap().unwrap();
+        server.app.store.edit_project(project.id, public.clone()).await.unwrap();
+    }
+    server.pipeline(&project, &sha).await;
+    let job = server.take(&runner).await;
+    let look = async |path: &str| {
+        let page = server.client.get(format!("{}/{path}/-/events?job={}", server.url, job.id));
+        let page = page.send().await.unwrap();
+        assert_eq!(page.status(), StatusCode::OK);
+        page
+    };
+    let mut size = 0;
+    let mut interval = async || {
+        let answer = server.patch(&job, size, b".").await;
+        size += 1;
+        header(&answer, "x-gitlab-trace-update-interval")
+    };
+    let elsewhere = look("birds/merlin").await;
+    assert_eq!(interval().await, "3");
+    let page = look("birds/kestrel").await;
+    assert_eq!(interval().await, "1");
+    drop((elsewhere, page));
+    let closed = async { while interval().await != "3" {} };
+    tokio::time::timeout(PATIENCE, closed).await.expect("the page is closed");
+}
+
+/// GitLab Runner writes the runner's UUID to every log, and that there is none when the server says none.
+#[tokio::test]
+async fn a_runner_keeps_its_uuid() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let (runner, other) = (server.runner(&[]).await, server.runner(&[]).await);
+    let (project, sha) = server.project("birds/kestrel", &[(".gitlab-ci.yml", ONE)]).await;
+    let mut uuids = Vec::new();
+    for who in [&runner, &runner, &other] {
+        server.pipeline(&project, &sha).await;
+        let uuid = server.take(who).await.payload["runner_info"]["uuid"].as_str().unwrap().to_owned();
+        assert!(uuid.len() == 36 && uuid.split('-').count() == 5, "{uuid}");
+        uuids.push(uuid);
+    }
+    assert_eq!(uuids[0], uuids[1]);
+    assert_ne!(uuids[0], uuids[2]);
+}
+
 #[tokio::test]
 async fn a_job_from_request_to_end() {
     let dir = tempfile::tempdir().unwrap();
@@ -140,14 +194,11 @@ async fn a_job_from_request_to_end() {
     let first = server.patch(&job, 0, b"hello ").await;
     assert_eq!((first.status(), header(&first, "range")), (StatusCode::ACCEPTED, "0-6".into()));
     assert_eq!(job_status(&first), "running");
-    assert!(header(&first, "x-gitlab-trace-update-interval").parse::<u64>().unwrap() > 3);
+    assert_eq!(header(&first, "x-gitlab-trace-update-interval"), "3");
     let again = server.patch(&job, 0, b"hello world").await;
     assert_eq!((again.status(), header(&again, "range")), (StatusCode::RANGE_NOT_SATISFIABLE, "0-6".into()));
-    let watching = server.app.watch_trace(job.id);
     let rest = server.patch(&job, 6, b"world\nTOTAL 87%\n").await;
     assert_eq!((rest.status(), header(&rest, "range")), (StatusCode::ACCEPTED, "0-22".into()));
-    assert_eq!(header(&rest, "x-gitlab-trace-update-interval"), "1");
-    drop(watching);
     let bare = server.call(Method::PATCH, &format!("/jobs/{}/trace", job.id));
     let bare = bare.header("JOB-TOKEN", &job.token).body("x").send().await.unwrap();
     assert_eq!(bare.status(), StatusCode::BAD_REQUEST);

@@ -419,7 +419,12 @@ impl Payloads for HandingOut {
                 allow_git_fetch: true,
                 default_timeout: DEFAULT_TIMEOUT,
                 max_timeout: 0,
-                runner: Some(RunnerFacts { id: 1, description: "local".into(), tags: job.tags.clone() }),
+                runner: Some(RunnerFacts {
+                    id: 1,
+                    description: "local".into(),
+                    tags: job.tags.clone(),
+                    ..RunnerFacts::default()
+                }),
                 dotenv,
                 id_tokens: &[],
                 inputs: &[],

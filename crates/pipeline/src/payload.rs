@@ -87,6 +87,8 @@ pub struct RunnerFacts {
     pub description: String,
     /// Tags.
     pub tags: Vec<String>,
+    /// What names it in logs beside its number; empty: nothing.
+    pub uuid: String,
 }
 
 /// Seconds of the `timeout` field of a step that has no timeout of its own.
@@ -183,7 +185,10 @@ pub fn job_payload(job: &Job, facts: JobFacts<'_>) -> JobPayload {
         allow_git_fetch: facts.allow_git_fetch,
         job_info: info,
         git_info: git,
-        runner_info: RunnerInfo { timeout },
+        runner_info: RunnerInfo {
+            timeout,
+            uuid: facts.runner.as_ref().map(|runner| runner.uuid.clone()).unwrap_or_default(),
+        },
         steps: steps(job, timeout),
         // `script` and `run` exclude each other, on the wire too.
         run: job.run.as_ref().map(serde_json::Value::to_string),

@@ -177,7 +177,10 @@ pub fn plan_job(payload: &JobPayload, spec: &RunnerSpec, facts: &Facts) -> Resul
         ));
     }
     warnings.extend(settings.into_warnings());
-    let mut header: Vec<HeaderLine> = flags.header_line().map(HeaderLine::Info).into_iter().collect();
+    let uuid = Some(&payload.runner_info.uuid).filter(|uuid| !uuid.is_empty());
+    let uuid = uuid.map(|uuid| format!("  UUID: {uuid}"));
+    let mut header: Vec<HeaderLine> =
+        uuid.into_iter().chain(flags.header_line()).map(HeaderLine::Info).collect();
     header.extend(payload.policy_options.iter().flat_map(policy_lines).map(HeaderLine::Info));
     header.extend(warnings.into_iter().map(HeaderLine::Warning));
 

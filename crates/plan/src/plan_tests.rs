@@ -670,6 +670,14 @@ fn runner_api_4_17_policy_lines() {
 }
 
 #[test]
+fn runner_api_4_4_the_runner_is_named_by_its_uuid() {
+    let uuid = "c4b28d08-86a5-8cf3-a7e4-2c4b8a0d7d11";
+    let plan = plan_with(|payload, _, _| payload.runner_info.uuid = uuid.into());
+    assert_eq!(plan.header, [HeaderLine::Info(format!("  UUID: {uuid}"))]);
+    assert_eq!(plan_with(|_, _, _| ()).header, []);
+}
+
+#[test]
 fn a_secret_is_in_no_line_of_the_header() {
     let plan = with_variables(&[("GIT_STRATEGY", "x"), ("GIT_CLONE_PATH", "/etc")]);
     for line in &plan.header {

@@ -61,12 +61,10 @@ pub async fn append(
 }
 
 fn told(app: &App, job: &JobView, (status, size): (StatusCode, u64)) -> Response {
-    let (alone, watched) = app.settings.trace_interval;
-    let interval = if app.watches(job.id) { watched } else { alone };
     let headers = [
         ("range", format!("0-{size}")),
         ("job-status", job.status.word().to_owned()),
-        ("x-gitlab-trace-update-interval", interval.to_string()),
+        ("x-gitlab-trace-update-interval", app.trace_interval(job.id).to_string()),
     ];
     (status, headers, status.as_u16().to_string()).into_response()
 }

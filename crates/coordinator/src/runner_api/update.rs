@@ -92,7 +92,6 @@ async fn end(app: &App, job: &JobView, said: &UpdateRequest, now: i64) -> Answer
         size: Some(i64::try_from(size).unwrap_or(i64::MAX)),
         checksum: Some(checksum).filter(|text| !text.is_empty()),
     };
-    app.forget_trace(job.id);
     Ok(app.store.finish(job.id, outcome, trace, now).await?)
 }
 

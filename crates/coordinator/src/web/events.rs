@@ -3,6 +3,7 @@
 
 use super::visit::{Shown, Visit};
 use crate::notifier::News;
+use crate::traces::Watching;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::StreamExt as _;
@@ -49,10 +50,16 @@ pub(super) async fn everything(visit: Visit) -> Shown {
 
 /// For the pages of a project: all of it, a pipeline, a job.
 pub(super) async fn project(visit: Visit) -> Shown {
-    let job = if visit.may_see_jobs() { visit.asked("job").parse().ok() } else { None };
-    let wanted =
-        Wanted { project: Some(visit.project()?.id), pipeline: visit.asked("pipeline").parse().ok(), job };
-    Ok(stream(&visit, wanted))
+    let project = visit.project()?.id;
+    let job = match visit.asked("job").parse() {
+        Ok(job) if visit.may_see_jobs() => {
+            let found = visit.app.store.job(job).await?;
+            (found.project == project).then_some(found.id)
+        }
+        Ok(_) | Err(_) => None,
+    };
+    let pipeline = visit.asked("pipeline").parse().ok();
+    Ok(stream(&visit, Wanted { project: Some(project), pipeline, job }))
 }
 
 fn stream(visit: &Visit, wanted: Wanted) -> axum::response::Response {
@@ -61,13 +68,19 @@ fn stream(visit: &Visit, wanted: Wanted) -> axum::response::Response {
         // The sender lives as long as the server.
         let _ = stopping.wait_for(|stopping| *stopping).await;
     };
-    let events = events(visit.app.notifier.follow(), wanted).take_until(Box::pin(end));
+    // Somebody looks at the log for as long as the page is open.
+    let watching = wanted.job.map(|job| visit.app.watch_trace(job));
+    let events = events(visit.app.notifier.follow(), wanted, watching).take_until(Box::pin(end));
     Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response()
 }
 
 /// What comes at once becomes one event.
-fn events(news: Receiver<News>, wanted: Wanted) -> impl Stream<Item = Result<Event, Infallible>> {
-    unfold((news, wanted), |(mut news, wanted)| async move {
+fn events(
+    news: Receiver<News>,
+    wanted: Wanted,
+    watching: Option<Watching>,
+) -> impl Stream<Item = Result<Event, Infallible>> {
+    unfold((news, wanted, watching), |(mut news, wanted, watching)| async move {
         let word = loop {
             match news.recv().await {
                 Ok(one) => match wanted.word(&one) {
@@ -89,7 +102,7 @@ fn events(news: Receiver<News>, wanted: Wanted) -> impl Stream<Item = Result<Eve
         }
         // A change of the job often ends its log: both are looked at.
         let name = if changed { "changed" } else { "log" };
-        Some((Ok(Event::default().event(name).data("1")), (news, wanted)))
+        Some((Ok(Event::default().event(name).data("1")), (news, wanted, watching)))
     })
 }
 
