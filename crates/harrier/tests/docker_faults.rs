@@ -192,9 +192,10 @@ async fn lane_of(number: usize, seeds: &[u64]) -> BTreeMap<Fault, usize> {
     };
     if number < 2 {
         // Containers in networks of their own reach the server over the engine's bridge.
-        let format = "{{(index .IPAM.Config 0).Gateway}}";
-        let bridge = engine.docker(&["network", "inspect", "bridge", "--format", format]).await;
-        options.host = Some(bridge.parse::<Ipv4Addr>().expect("an address"));
+        let args = ["run", "--rm", "harrier-test/busybox", "ip", "route", "show", "default"];
+        let route = engine.docker(&args).await;
+        let bridge = route.split(' ').skip_while(|word| *word != "via").nth(1).unwrap_or_default();
+        options.host = Some(bridge.parse::<Ipv4Addr>().unwrap_or_else(|_| panic!("no gateway in {route:?}")));
     } else {
         section.push_str("network_mode = 'host'\n");
     }

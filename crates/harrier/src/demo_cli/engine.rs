@@ -1,13 +1,25 @@
 //! The engine and the private registry of the demo, through the `docker` command, as the how-to's reader would.
 
 use super::stage::{DemoError, Stage, say};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// User and password of the registry, which is there for the length of the demo, on loopback, and holds one public image.
 const LOGIN: (&str, &str) = ("harrier", "harrier");
 /// The password as registries keep it (`htpasswd -nbB`).
 const HTPASSWD: &str = "harrier:$2y$05$hh0tIGLPmYoH/Z/DaPrbU.AMeVyxQoNxd.dCFeO01PUgOUCk61/uC\n";
+
+/// The bridge's own address, at which jobs in containers reach a server of this machine and nobody outside does, from
+/// lines of its pool and its gateway. An engine that has just made its first bridge names no gateway; it has taken the
+/// first address of the pool then.
+fn bridge_address(pools: &str) -> Option<IpAddr> {
+    pools.lines().find_map(|line| {
+        let (pool, gateway) = line.split_once(' ')?;
+        let first =
+            || Some(Ipv4Addr::from_bits(pool.split_once('/')?.0.parse::<Ipv4Addr>().ok()?.to_bits() + 1));
+        gateway.trim().parse().ok().or_else(first).map(IpAddr::V4)
+    })
+}
 
 /// An engine that answers.
 pub struct Engine {
@@ -34,12 +46,9 @@ impl Engine {
                 return None;
             }
         };
-        let gateway =
-            ["network", "inspect", "bridge", "--format", "{{range .IPAM.Config}}{{.Gateway}} {{end}}"];
-        // Jobs in containers reach a server of this machine at the bridge's own address; nobody outside does.
-        let gateways = engine.ask(stage, &gateway).await.unwrap_or_default();
-        engine.gateway =
-            gateways.split_whitespace().find_map(|address| address.parse().ok().filter(IpAddr::is_ipv4));
+        let pools = "{{range .IPAM.Config}}{{.Subnet}} {{.Gateway}}\n{{end}}";
+        let pools = ["network", "inspect", "bridge", "--format", pools];
+        engine.gateway = bridge_address(&engine.ask(stage, &pools).await.unwrap_or_default());
         let Some(address) = engine.gateway else {
             say("The Docker Engine has no default bridge, so the story is told in a shell of this machine.");
             return None;
@@ -176,5 +185,20 @@ impl Registry {
         engine.run(stage, &["rm", "--force", "--volumes", &self.container]).await?;
         stage.undone();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bridge_has_an_address_before_the_engine_names_one() {
+        let here = |pools: &str| bridge_address(pools).map(|address| address.to_string());
+        assert_eq!(here("172.17.0.0/16 172.17.0.1\n").as_deref(), Some("172.17.0.1"));
+        assert_eq!(here("172.17.0.0/16 <no value>\n").as_deref(), Some("172.17.0.1"));
+        assert_eq!(here("10.9.0.0/24 \n").as_deref(), Some("10.9.0.1"));
+        assert_eq!(here("fd00::/64 fd00::1\n10.9.0.0/24 10.9.0.7\n").as_deref(), Some("10.9.0.7"));
+        assert_eq!(here(""), None);
     }
 }

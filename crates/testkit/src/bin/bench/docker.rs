@@ -29,8 +29,8 @@ fn docker(arguments: &[&str]) -> Result<String, Failed> {
 /// The address of this machine on the engine's default bridge; `None` without an engine or without the image.
 fn bridge() -> Option<Ipv4Addr> {
     docker(&["image", "inspect", "--format", "{{.Id}}", IMAGE]).ok()?;
-    let config = "{{range .IPAM.Config}}{{.Gateway}}{{end}}";
-    docker(&["network", "inspect", "--format", config, "bridge"]).ok()?.parse().ok()
+    let route = docker(&["run", "--rm", IMAGE, "ip", "route", "show", "default"]).ok()?;
+    route.split(' ').skip_while(|word| *word != "via").nth(1)?.parse().ok()
 }
 
 fn run_by_hand() -> Result<Duration, Failed> {
