@@ -103,7 +103,8 @@ impl App {
         let project = self.store.project(bridge.job.project).await?;
         let facts = PipelineFacts { iid: self.store.next_iid(project.id).await?, ..child.facts.clone() };
         let commit = &facts.commit;
-        let (before, sha) = (commit.before_sha.clone(), commit.sha.clone());
+        let before = facts.merge_request.as_ref().map_or(&commit.before_sha, |request| &request.base_sha);
+        let (before, sha) = (before.clone(), commit.sha.clone());
         let repository = self.repository(project.id);
         let changes = match before.is_empty() {
             true => None,
@@ -114,6 +115,7 @@ impl App {
                 source: bridge.pipeline.source.clone(),
                 git_ref: commit.git_ref.clone(),
                 tag: commit.tag_message.is_some(),
+                merge_request: facts.merge_request.is_some(),
                 project_path: project.path.clone(),
             },
             predefined: [pipeline_variables(&facts), user_variables(&facts.user)].concat(),

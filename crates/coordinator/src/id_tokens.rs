@@ -216,13 +216,18 @@ impl App {
     async fn about(&self, claim: &Claim, project: &ProjectView) -> Result<Map<String, Value>, DatabaseError> {
         let pipeline = &claim.pipeline;
         let (kind, place) = if pipeline.tag { ("tag", "tags") } else { ("branch", "heads") };
-        let ref_path = format!("refs/{place}/{}", pipeline.git_ref);
+        // A merge request's pipeline speaks for its source branch.
+        let git_ref = &pipeline.facts.commit.git_ref;
+        let ref_path = match &pipeline.facts.merge_request {
+            Some(request) => request.ref_path(),
+            None => format!("refs/{place}/{git_ref}"),
+        };
         let namespace = project.path.rsplit_once('/').map_or("", |(namespace, _)| namespace);
         let mut out = Map::new();
         let mut put = |key: &str, value: Value| {
             out.insert(key.to_owned(), value);
         };
-        put("sub", json!(format!("project_path:{}:ref_type:{kind}:ref:{}", project.path, pipeline.git_ref)));
+        put("sub", json!(format!("project_path:{}:ref_type:{kind}:ref:{git_ref}", project.path)));
         // Numbers are texts, as GitLab has them.
         put("namespace_id", json!(project.namespace.to_string()));
         put("namespace_path", json!(namespace));
@@ -240,7 +245,7 @@ impl App {
         put("pipeline_id", json!(pipeline.id.to_string()));
         put("pipeline_source", json!(pipeline.source));
         put("job_id", json!(claim.job.id.to_string()));
-        put("ref", json!(pipeline.git_ref));
+        put("ref", json!(git_ref));
         put("ref_type", json!(kind));
         put("ref_path", json!(ref_path));
         put("ref_protected", json!(pipeline.protected.to_string()));

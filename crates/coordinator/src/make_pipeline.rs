@@ -6,10 +6,12 @@ use crate::include_source::{Elsewhere, ServerIncludes};
 use crate::repository::{Commit, CommitTree, GitError, Repository};
 use crate::storage::{Held, StorageError};
 use harrier_base::Variable;
-use harrier_database::{Asks, DatabaseError, Message, NewPipeline, PipelineView, ProjectView, UserView};
+use harrier_database::{
+    Asks, DatabaseError, MergeRequestView, Message, NewPipeline, PipelineView, ProjectView, UserView,
+};
 use harrier_pipeline::predefined::{
-    CommitFacts, PipelineFacts, ProjectFacts, ServerFacts, UpstreamFacts, UserFacts, pipeline_variables,
-    user_variables,
+    CommitFacts, MergeRequestFacts, PipelineFacts, ProjectFacts, ServerFacts, UpstreamFacts, UserFacts,
+    pipeline_variables, user_variables,
 };
 use harrier_pipeline::project_variables::ProjectVariable;
 use harrier_pipeline::wanted::wanted;
@@ -41,6 +43,8 @@ pub struct Start {
     pub variables: Vec<Variable>,
     /// Values for the inputs of the configuration.
     pub inputs: Vec<GivenInput>,
+    /// The merge request that it is for; `git_ref` is its source branch.
+    pub merge_request: Option<Box<MergeRequestView>>,
     /// Of a downstream pipeline: who makes it.
     pub from: Option<MadeBy>,
     /// Of a downstream pipeline: what its variables say of that.
@@ -136,6 +140,8 @@ struct Read {
     tag_message: Option<String>,
     config: Option<String>,
     changes: Option<Vec<String>>,
+    /// Of a merge request: the commit at which its branches parted.
+    base: Option<String>,
 }
 
 impl App {
@@ -152,10 +158,17 @@ impl App {
         let file = path.clone();
         let read = waiting(move || read(&from, &begun, &file)).await??;
         let Some(text) = read.config else { return Ok(Made::None(NoPipeline::NoFile(path))) };
-        if start.source == "push" && skips(&read.commit.message) {
+        if matches!(start.source.as_str(), "push" | "merge_request_event") && skips(&read.commit.message) {
             return Ok(Made::None(NoPipeline::Skipped));
         }
-        let protected = project.protects(&start.git_ref, start.tag);
+        // What a merge request's pipeline may see, its target must be fit for as well.
+        let request = start.merge_request.as_deref();
+        let protected = project.protects(&start.git_ref, start.tag)
+            && request.is_none_or(|request| project.protects(&request.target_branch, false));
+        let open_merge_requests = match start.tag {
+            true => Vec::new(),
+            false => self.store.open_merge_requests_from(project.id, &start.git_ref).await?,
+        };
         let facts = PipelineFacts {
             server: self.server_facts(),
             project: project_facts(project),
@@ -174,6 +187,23 @@ impl App {
             iid: self.store.next_iid(project.id).await?,
             config_path: path.clone(),
             upstream: start.upstream,
+            merge_request: request.map(|request| MergeRequestFacts {
+                id: request.id,
+                iid: request.iid,
+                title: request.title.clone(),
+                description: request.description.clone(),
+                labels: request.labels.clone(),
+                draft: request.draft(),
+                source_protected: project.protects(&request.source_branch, false),
+                target_branch: request.target_branch.clone(),
+                target_protected: project.protects(&request.target_branch, false),
+                version: request.version,
+                base_sha: read.base.unwrap_or_default(),
+            }),
+            open_merge_requests: open_merge_requests
+                .iter()
+                .map(|request| format!("{}!{}", project.path, request.iid))
+                .collect(),
             ..PipelineFacts::default()
         };
         let mut predefined = pipeline_variables(&facts);
@@ -183,6 +213,7 @@ impl App {
                 source: start.source.clone(),
                 git_ref: start.git_ref.clone(),
                 tag: start.tag,
+                merge_request: facts.merge_request.is_some(),
                 project_path: project.path.clone(),
             },
             predefined,
@@ -192,7 +223,8 @@ impl App {
             changes: read.changes,
             inputs: start.inputs,
         };
-        let cancels_older = project.settings.auto_cancel && start.source == "push";
+        let cancels_older =
+            project.settings.auto_cancel && matches!(start.source.as_str(), "push" | "merge_request_event");
         self.compile_and_keep(
             project,
             ToCompile {
@@ -337,12 +369,18 @@ fn read(repository: &Repository, start: &Start, path: &str) -> Result<Read, Make
     let config = files.into_iter().next().flatten().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     // A process less where nothing can ask for them.
     let asks = config.as_ref().is_some_and(|text| text.contains("changes") || text.contains("include"));
-    let changes = match &start.before {
+    let base = match &start.merge_request {
+        Some(request) => {
+            repository.merge_base(&format!("refs/heads/{}", request.target_branch), &commit.sha)?
+        }
+        None => None,
+    };
+    let changes = match base.as_ref().or(start.before.as_ref()) {
         Some(before) if asks => repository.changed(before, &commit.sha).ok(),
         _ => None,
     };
     let tag_message = if start.tag { Some(repository.tag_message(&start.git_ref)?) } else { None };
-    Ok(Read { commit, tag_message, config, changes })
+    Ok(Read { commit, tag_message, config, changes, base })
 }
 
 fn skips(message: &str) -> bool {

@@ -3,11 +3,10 @@
 //! start, and when somebody is about to push, since a git that outlived its server may move a ref after the start.
 
 use crate::app::App;
-use crate::ci_variable::is_key;
 use crate::git_http::{Push, RefChange};
 use crate::make_pipeline::{Made, NoPipeline, Start, waiting};
 use crate::push_note::{PushNote, Written};
-use harrier_base::Variable;
+use crate::push_options::PushOptions;
 use harrier_database::{DatabaseError, PageAt, ProjectEdit, ProjectView, UserView};
 use harrier_pipeline::Status;
 use std::collections::HashMap;
@@ -93,10 +92,10 @@ impl App {
 
     async fn carry_on(&self, project: ProjectView, user: Option<UserView>, push: Push) -> Vec<String> {
         let project = self.with_default_branch(project, &push).await;
-        let skip = push.options.iter().any(|option| option == "ci.skip");
-        let variables: Vec<Variable> = push.options.iter().filter_map(|option| variable(option)).collect();
+        let mut options = PushOptions::read(&push.options);
+        let skip = options.skip;
         let new = push.changes.iter().filter(|change| !change.deletes()).count();
-        let mut said = Vec::new();
+        let mut said = std::mem::take(&mut options.warnings);
         if new > MOST && !skip {
             said.push(format!(
                 "{new} branches and tags at once make no pipelines; start one by hand where it is wanted."
@@ -105,11 +104,25 @@ impl App {
         let (makes, others): (Vec<&RefChange>, Vec<&RefChange>) =
             push.changes.iter().partition(|change| !skip && new <= MOST && !change.deletes());
         let mut dealt_with: Vec<(String, Option<String>)> = Vec::new();
+        // Before the pipelines of branches, which are told of open merge requests; and before the refs are known, so that a
+        // server that dies in between makes these too.
+        let mut in_requests: Vec<&str> = Vec::new();
+        for change in push.changes.iter().filter(|change| new <= MOST && !change.deletes()) {
+            let asked = &options.merge_request;
+            let (words, any) = self.merge_requests_of_push(&project, user.as_ref(), change, asked).await;
+            said.extend(words);
+            if any {
+                in_requests.push(&change.name);
+            }
+        }
         for change in makes {
-            match self.ref_moved(&project, user.clone(), change, &variables).await {
+            match self.ref_moved(&project, user.clone(), change, &options).await {
                 Ok(words) => said.extend(words),
                 Err(words) => {
-                    said.extend(words);
+                    // That the branch has no pipeline is what one wants whose merge request has one.
+                    if !in_requests.contains(&change.name.as_str()) {
+                        said.extend(words);
+                    }
                     dealt_with.push((change.name.clone(), Some(change.new.clone())));
                 }
             }
@@ -127,20 +140,39 @@ impl App {
         said
     }
 
-    /// A branch was removed: what was deployed from it is stopped, where a job does that. Gives what is to be read of it.
+    /// A branch was removed: its merge requests are closed, and what was deployed from it is stopped, where a job does that. Gives
+    /// what is to be read of it.
     pub(crate) async fn branch_gone(
         &self,
         project: &ProjectView,
         user: Option<&UserView>,
         branch: &str,
     ) -> Vec<String> {
+        let mut said = match self.close_merge_requests_of(project, user, branch).await {
+            Ok(said) => said,
+            Err(error) => {
+                tracing::error!(project = project.path, branch, error = %error, "merge requests were not closed");
+                Vec::new()
+            }
+        };
+        said.extend(self.stop_environments_of(project, user, branch).await);
+        said
+    }
+
+    /// Stops what was deployed from a ref that is no more, where a job does that. Gives what is to be read of it.
+    pub(crate) async fn stop_environments_of(
+        &self,
+        project: &ProjectView,
+        user: Option<&UserView>,
+        git_ref: &str,
+    ) -> Vec<String> {
         let by = user.map(|user| user.id);
-        match self.store.stop_environments_of(project.id, branch, by, self.now()).await {
+        match self.store.stop_environments_of(project.id, git_ref, by, self.now()).await {
             Ok(stopped) => {
                 stopped.iter().map(|one| format!("The environment {} is being stopped.", one.name)).collect()
             }
             Err(error) => {
-                tracing::error!(project = project.path, branch, error = %error, "environments were not stopped");
+                tracing::error!(project = project.path, git_ref, error = %error, "environments were not stopped");
                 Vec::new()
             }
         }
@@ -153,7 +185,7 @@ impl App {
         project: &ProjectView,
         user: Option<UserView>,
         change: &RefChange,
-        variables: &[Variable],
+        options: &PushOptions,
     ) -> Result<Vec<String>, Vec<String>> {
         let (git_ref, tag) = match change.name.strip_prefix("refs/heads/") {
             Some(branch) => (branch, false),
@@ -178,7 +210,8 @@ impl App {
             before: (!change.creates()).then(|| change.old.clone()),
             pushed: Some((change.name.clone(), change.new.clone())),
             user,
-            variables: variables.to_vec(),
+            variables: options.variables.clone(),
+            inputs: options.inputs.clone(),
             ..Start::default()
         };
         match self.make_pipeline(project, start).await {
@@ -288,12 +321,6 @@ impl App {
     }
 }
 
-/// `ci.variable=KEY=value`.
-fn variable(option: &str) -> Option<Variable> {
-    let (key, value) = option.strip_prefix("ci.variable=")?.trim_matches('"').split_once('=')?;
-    is_key(key).then(|| Variable { key: key.to_owned(), value: value.to_owned(), ..Variable::default() })
-}
-
 /// What is different between refs as they were known and as they are.
 pub(crate) fn moved(known: &[(String, String)], now: &[(String, String)]) -> Vec<RefChange> {
     let zeros = |like: &str| "0".repeat(like.len());
@@ -338,16 +365,5 @@ mod tests {
             .map(|change| (change.name.as_str(), change.old.as_str(), change.new.as_str()))
             .collect();
         assert_eq!(shown, [("b", "11", "22"), ("d", "00", "33"), ("c", "11", "00")]);
-    }
-
-    #[test]
-    fn options_of_a_push_become_variables() {
-        let value = |option: &str| variable(option).map(|one| (one.key, one.value));
-        assert_eq!(value("ci.variable=A=b=c"), Some(("A".into(), "b=c".into())));
-        assert_eq!(value("ci.variable=\"A=b c\""), Some(("A".into(), "b c".into())));
-        assert_eq!(
-            (value("ci.skip"), value("ci.variable=A"), value("ci.variable=A-B=1")),
-            (None, None, None)
-        );
     }
 }

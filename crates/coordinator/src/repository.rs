@@ -287,8 +287,12 @@ impl Repository {
 
     /// Keeps the commit of a pipeline reachable under `refs/pipelines/<id>`, which its jobs fetch (`runner-api.md` §4.3).
     pub fn keep_for_pipeline(&self, pipeline: i64, sha: &str) -> Result<(), GitError> {
-        let dir = self.dir.join("refs").join("pipelines");
-        let path = dir.join(pipeline.to_string());
+        self.put_ref(&format!("refs/pipelines/{pipeline}"), sha)
+    }
+
+    /// A ref that nobody pushes is at a commit from now on. Without a process.
+    pub(crate) fn put_ref(&self, name: &str, sha: &str) -> Result<(), GitError> {
+        let path = self.dir.join(name);
         let line = format!("{sha}\n");
         if fs::read_to_string(&path).is_ok_and(|known| known == line) {
             return Ok(());
@@ -296,8 +300,10 @@ impl Repository {
         // Renamed into place: a git that reads at this moment must not meet half a ref. Under a name of its own: who makes a
         // pipeline and who hands out its first job come here at the same moment.
         let put = || {
-            fs::create_dir_all(&dir)?;
-            let mut fresh = tempfile::Builder::new().prefix(".pipeline-").tempfile_in(&self.dir)?;
+            if let Some(dir) = path.parent() {
+                fs::create_dir_all(dir)?;
+            }
+            let mut fresh = tempfile::Builder::new().prefix(".ref-").tempfile_in(&self.dir)?;
             fresh.write_all(line.as_bytes())?;
             fresh.persist(&path).map_err(|error| error.error)
         };
@@ -510,10 +516,7 @@ mod tests {
         let kept = repository.dir().join("refs/pipelines/199");
         assert_eq!(fs::read_to_string(kept).expect("it is there"), format!("{sha}\n"));
         let left = fs::read_dir(repository.dir()).expect("a directory").flatten();
-        assert_eq!(
-            left.filter(|entry| entry.file_name().to_string_lossy().starts_with(".pipeline-")).count(),
-            0
-        );
+        assert_eq!(left.filter(|entry| entry.file_name().to_string_lossy().starts_with(".ref-")).count(), 0);
     }
 
     #[test]

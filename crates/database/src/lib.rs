@@ -17,6 +17,7 @@ mod environments;
 mod error;
 mod jobs;
 mod matching;
+mod merge_requests;
 mod migrate;
 mod mirrors;
 mod namespaces;
@@ -51,6 +52,9 @@ pub use environments::{EnvironmentEdit, EnvironmentFilter, EnvironmentState, Env
 pub use error::{DatabaseError, Result};
 pub use jobs::{JobFilter, TraceEnd};
 pub use matching::{Offer, Reach, Refusal, Wants, WhyPending, missing_feature, refusal, why_pending};
+pub use merge_requests::{
+    MergeRequestEdit, MergeRequestFilter, MergeRequestState, MergeRequestView, NewMergeRequest,
+};
 pub use mirrors::{Fetched, Login, MirrorEdit, MirrorView, NewMirror};
 pub use namespaces::NamespaceView;
 pub use objects::{LOG, ObjectView};

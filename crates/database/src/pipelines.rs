@@ -5,6 +5,7 @@ use crate::change::Change;
 use crate::deployments::Deploys;
 use crate::drive::{Drive, Row, insert};
 use crate::error::{DatabaseError, Result};
+use crate::merge_requests::head_moved;
 use crate::objects::unwanted;
 use crate::projects::know_ref;
 use crate::store::Store;
@@ -81,6 +82,8 @@ pub struct PipelineFilter {
     pub newest_of_refs: Option<bool>,
     /// Of this schedule only.
     pub schedule: Option<i64>,
+    /// Of this merge request only.
+    pub merge_request: Option<i64>,
     /// Made after that only.
     pub created_after: Option<i64>,
     /// Made before that only.
@@ -155,19 +158,22 @@ impl Store {
             }
             let text = config.as_ref().map(to_json).transpose()?;
             let commit = &new.facts.commit;
+            // Children of a merge request's pipeline are not of its list.
+            let request = new.facts.merge_request.as_ref().filter(|_| new.parent.is_none()).map(|request| request.id);
+            let git_ref = new.facts.pipeline_ref();
             let begins = if config.is_some() { Status::Created } else { Status::Failed };
             let finished = config.is_none().then_some(now);
             let id: i64 = scalar(
                 tx,
                 "INSERT INTO pipelines (project_id, iid, source, git_ref, tag, sha, before_sha, protected, status, \
                  warnings, name, title, user_id, parent_id, parent_job_id, config, facts, variables, messages, left_out, created_at, \
-                 updated_at, finished_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13, $14, $15, $16, \
-                 $17, $18, $19, $20, $21, $22) RETURNING id",
+                 updated_at, finished_at, merge_request_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13, $14, \
+                 $15, $16, $17, $18, $19, $20, $21, $22, $23) RETURNING id",
                 params![
                     new.project,
                     new.iid,
                     &new.facts.source,
-                    &commit.git_ref,
+                    &git_ref,
                     commit.tag_message.is_some(),
                     &commit.sha,
                     &commit.before_sha,
@@ -186,6 +192,7 @@ impl Store {
                     now,
                     now,
                     finished,
+                    request,
                 ],
             )?
             .ok_or(DatabaseError::NotFound("new pipeline"))?;
@@ -218,11 +225,14 @@ impl Store {
                 configs.put(id, config);
                 Drive::load(tx, &configs, id, now)?.feed([Event::Begin])?;
                 if new.cancels_older && commit.tag_message.is_none() {
-                    let older = redundant(tx, new.project, &commit.git_ref, &commit.sha, id)?;
+                    let older = redundant(tx, new.project, &git_ref, &commit.sha, id)?;
                     for pipeline in older {
                         Drive::load(tx, &configs, pipeline, now)?.feed([Event::NewCommit])?;
                     }
                 }
+            }
+            if let Some(request) = request {
+                head_moved(tx, request, &commit.sha, now)?;
             }
             if let Some((name, object)) = &new.pushed {
                 know_ref(tx, new.project, name, Some(object))?;
@@ -269,6 +279,7 @@ impl Store {
                 ("updated_at >", filter.updated_after),
                 ("updated_at <", filter.updated_before),
                 ("schedule_id =", filter.schedule),
+                ("merge_request_id =", filter.merge_request),
                 ("created_at >", filter.created_after),
                 ("created_at <", filter.created_before),
             ];

@@ -7,9 +7,10 @@ mod support;
 use harrier_base::{Secret, Variable};
 use harrier_database::{
     ArtifactView, Ask, Change, CiVariable, DatabaseError, DeploymentFilter, EnvironmentFilter,
-    EnvironmentState, EnvironmentView, Fetched, JobFilter, LOG, Login, MirrorEdit, NewMirror, NewProject,
-    NewRunner, NewSchedule, NewToken, NewUser, PageAt, Patience, PipelineFilter, PipelineOrder, ProjectEdit,
-    ProjectSettings, Put, Registers, RunnerEdit, ScheduleEdit, Store, TokenKind, TraceEnd, WhyPending,
+    EnvironmentState, EnvironmentView, Fetched, JobFilter, LOG, Login, MergeRequestEdit, MergeRequestFilter,
+    MergeRequestState, MirrorEdit, NewMergeRequest, NewMirror, NewProject, NewRunner, NewSchedule, NewToken,
+    NewUser, PageAt, Patience, PipelineFilter, PipelineOrder, ProjectEdit, ProjectSettings, Put, Registers,
+    RunnerEdit, ScheduleEdit, Store, TokenKind, TraceEnd, WhyPending,
 };
 use harrier_pipeline::{Outcome, Status};
 use support::{Home, features, pipeline, pipeline_of, project, runner, runner_with, states};
@@ -52,6 +53,7 @@ on_both! {
     variables_by_rank,
     why_pending,
     changes_are_told_after_the_commit,
+    merge_requests_are_open_once,
     bridges_follow_what_they_made,
     schedules_come_once,
     environments_follow_their_jobs,
@@ -793,6 +795,69 @@ async fn time_and_lost_branches_stop_environments(store: Store) {
     assert_eq!(store.stop_stale_environments(project, 9_000_006, None, 9_000_007).await.unwrap(), 0);
     assert_eq!(store.stop_stale_environments(project, 9_000_007, None, 9_000_007).await.unwrap(), 1);
     assert_eq!(store.environment(live.id).await.unwrap().state, EnvironmentState::Stopped);
+}
+
+async fn merge_requests_are_open_once(store: Store) {
+    let project = project(&store, "a/b").await.id;
+    let new = |source: &str| NewMergeRequest {
+        project,
+        source_branch: source.into(),
+        target_branch: "main".into(),
+        title: format!("Draft: 100% {source}"),
+        labels: vec!["x".into()],
+        ..NewMergeRequest::default()
+    };
+    let one = store.create_merge_request(new("topic"), 2000).await.unwrap();
+    assert_eq!((one.iid, one.state, one.draft()), (1, MergeRequestState::Opened, true));
+    let twice = store.create_merge_request(new("topic"), 2001).await;
+    assert!(matches!(twice, Err(DatabaseError::Taken { ref name, .. }) if name == "!1"), "{twice:?}");
+    let two = store.create_merge_request(new("other"), 2002).await.unwrap();
+    let to = |state| MergeRequestEdit { state: Some(state), ..MergeRequestEdit::default() };
+    let closed = store.edit_merge_request(one.id, to(MergeRequestState::Closed), 2003).await.unwrap();
+    assert_eq!((closed.closed_at, closed.merged_at), (Some(2003), None));
+    // Its place is free, and taken by another one.
+    let three = store.create_merge_request(new("topic"), 2004).await.unwrap();
+    assert_eq!(three.iid, 3);
+    assert!(store.edit_merge_request(one.id, to(MergeRequestState::Opened), 2005).await.is_err());
+    let merged = store.edit_merge_request(two.id, to(MergeRequestState::Merged), 2006).await.unwrap();
+    assert_eq!(merged.merged_at, Some(2006));
+    assert!(store.edit_merge_request(two.id, to(MergeRequestState::Opened), 2007).await.is_err());
+    assert_eq!(store.open_merge_requests_from(project, "topic").await.unwrap(), std::slice::from_ref(&three));
+    assert_eq!(store.open_merge_requests_into(project, "main").await.unwrap(), std::slice::from_ref(&three));
+    let at = PageAt { number: 1, size: 10 };
+    for (filter, wanted) in [
+        (MergeRequestFilter::default(), vec![3, 2, 1]),
+        (MergeRequestFilter { oldest_first: true, ..Default::default() }, vec![1, 2, 3]),
+        (MergeRequestFilter { by_change: true, ..Default::default() }, vec![2, 3, 1]),
+        (MergeRequestFilter { state: Some(MergeRequestState::Closed), ..Default::default() }, vec![1]),
+        (MergeRequestFilter { search: Some("100% OTH".into()), ..Default::default() }, vec![2]),
+        (MergeRequestFilter { search: Some("1_0".into()), ..Default::default() }, vec![]),
+        (
+            MergeRequestFilter {
+                iids: vec![1, 3],
+                source_branch: Some("topic".into()),
+                ..Default::default()
+            },
+            vec![3, 1],
+        ),
+    ] {
+        let found = store.merge_requests(project, filter.clone(), at).await.unwrap();
+        let iids: Vec<i64> = found.entries.iter().map(|one| one.iid).collect();
+        assert_eq!((&iids, found.total), (&wanted, wanted.len()), "{filter:?}");
+    }
+    // Its head is where it was dealt with last.
+    for (sha, version) in [("a1", 1), ("a1", 1), ("b2", 2)] {
+        store.set_merge_request_head(three.id, sha, 3000).await.unwrap();
+        let now = store.merge_request(project, 3).await.unwrap();
+        assert_eq!((now.sha.as_str(), now.version), (sha, version));
+    }
+    store.delete_merge_request(three.id).await.unwrap();
+    assert!(matches!(store.merge_request(project, 3).await, Err(DatabaseError::NotFound(_))));
+    assert_eq!(
+        store.create_merge_request(new("topic"), 4000).await.unwrap().iid,
+        4,
+        "a number is given once"
+    );
 }
 
 async fn bridges_follow_what_they_made(store: Store) {

@@ -141,6 +141,7 @@ impl HandingOut {
                 source: facts.source.clone(),
                 git_ref: facts.commit.git_ref.clone(),
                 tag: is_tag,
+                merge_request: false,
                 project_path: facts.project.path.clone(),
             },
             protected_ref: facts.commit.protected,

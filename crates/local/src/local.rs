@@ -190,6 +190,7 @@ pub(crate) fn compile(
             source: "push".into(),
             git_ref: facts.head.ref_name().to_owned(),
             tag: facts.head.tag().is_some(),
+            merge_request: false,
             project_path: pipeline.project.path.clone(),
         },
         predefined: [

@@ -44,12 +44,20 @@ pub struct RunKind {
     pub git_ref: String,
     /// The ref is a tag.
     pub tag: bool,
+    /// It is a merge request's pipeline, or a child of one.
+    pub merge_request: bool,
     /// `group/project`, for `only: refs: [name@group/project]`.
     pub project_path: String,
 }
 
 impl Default for RunKind {
     fn default() -> Self {
-        Self { source: "push".into(), git_ref: "main".into(), tag: false, project_path: String::new() }
+        Self {
+            source: "push".into(),
+            git_ref: "main".into(),
+            tag: false,
+            merge_request: false,
+            project_path: String::new(),
+        }
     }
 }

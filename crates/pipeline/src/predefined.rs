@@ -31,6 +31,56 @@ pub struct PipelineFacts {
     pub name: Option<String>,
     /// Of a pipeline that a bridge has made.
     pub upstream: Option<UpstreamFacts>,
+    /// Of a merge request's pipeline, and of its children.
+    pub merge_request: Option<MergeRequestFacts>,
+    /// Open merge requests of the branch, as `group/project!iid` (`CI_OPEN_MERGE_REQUESTS`).
+    pub open_merge_requests: Vec<String>,
+}
+
+impl PipelineFacts {
+    /// What the pipeline runs for, as lists of pipelines name it: the branch or tag, or the merge request's own ref.
+    pub fn pipeline_ref(&self) -> String {
+        match &self.merge_request {
+            Some(request) => request.ref_path(),
+            None => self.commit.git_ref.clone(),
+        }
+    }
+}
+
+/// The merge request that a pipeline is for (`CI_MERGE_REQUEST_*`, §30.5). Its source branch is the ref of the commit, both its
+/// branches are of the pipeline's project.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct MergeRequestFacts {
+    /// Number.
+    pub id: i64,
+    /// Number within the project.
+    pub iid: i64,
+    /// Title.
+    pub title: String,
+    /// Description.
+    pub description: String,
+    /// Labels.
+    pub labels: Vec<String>,
+    /// It is not ready.
+    pub draft: bool,
+    /// The source branch is protected.
+    pub source_protected: bool,
+    /// Target branch.
+    pub target_branch: String,
+    /// The target branch is protected.
+    pub target_protected: bool,
+    /// How often its source branch has moved.
+    pub version: i64,
+    /// The commit at which the branches parted; empty: there is none.
+    pub base_sha: String,
+}
+
+impl MergeRequestFacts {
+    /// `refs/merge-requests/IID/head`.
+    pub fn ref_path(&self) -> String {
+        format!("refs/merge-requests/{}/head", self.iid)
+    }
 }
 
 /// Who made a downstream pipeline (`CI_UPSTREAM_*`).
@@ -142,6 +192,13 @@ pub fn pipeline_variables(facts: &PipelineFacts) -> Vec<Variable> {
     server(&mut out, &facts.server);
     project(&mut out, facts);
     commit(&mut out, facts);
+    if let Some(request) = &facts.merge_request {
+        merge_request(&mut out, facts, request);
+    }
+    if !facts.open_merge_requests.is_empty() {
+        let shown: Vec<&str> = facts.open_merge_requests.iter().take(4).map(String::as_str).collect();
+        out.put("CI_OPEN_MERGE_REQUESTS", shown.join(","));
+    }
     out.put("CI_PIPELINE_IID", facts.iid.to_string());
     out.put("CI_PIPELINE_SOURCE", &facts.source);
     if let Some(name) = &facts.name {
@@ -230,13 +287,12 @@ fn commit(out: &mut Out, facts: &PipelineFacts) {
     );
     out.put("CI_COMMIT_REF_NAME", &commit.git_ref);
     out.put("CI_COMMIT_REF_SLUG", slug(&commit.git_ref));
-    let merge_request = facts.source == "merge_request_event";
     match &commit.tag_message {
         Some(message) => {
             out.put("CI_COMMIT_TAG", &commit.git_ref);
             out.put("CI_COMMIT_TAG_MESSAGE", message);
         }
-        None if merge_request => {}
+        None if facts.merge_request.is_some() => {}
         None => out.put("CI_COMMIT_BRANCH", &commit.git_ref),
     }
     out.put("CI_COMMIT_REF_PROTECTED", commit.protected.to_string());
@@ -253,6 +309,43 @@ fn commit(out: &mut Out, facts: &PipelineFacts) {
     out.put("CI_COMMIT_DESCRIPTION", if long { message } else { rest.trim_start_matches('\n') });
     out.put("CI_COMMIT_AUTHOR", &commit.author);
     out.put("CI_COMMIT_TIMESTAMP", &commit.timestamp);
+}
+
+/// Characters of a merge request's description that are kept (§30.5).
+const MAX_DESCRIPTION: usize = 2700;
+
+fn merge_request(out: &mut Out, facts: &PipelineFacts, request: &MergeRequestFacts) {
+    let url = format!("{}/{}", facts.server.url, facts.project.path);
+    out.put("CI_MERGE_REQUEST_ID", request.id.to_string());
+    out.put("CI_MERGE_REQUEST_IID", request.iid.to_string());
+    out.put("CI_MERGE_REQUEST_REF_PATH", request.ref_path());
+    for side in ["", "SOURCE_"] {
+        out.put(&format!("CI_MERGE_REQUEST_{side}PROJECT_ID"), facts.project.id.to_string());
+        out.put(&format!("CI_MERGE_REQUEST_{side}PROJECT_PATH"), &facts.project.path);
+        out.put(&format!("CI_MERGE_REQUEST_{side}PROJECT_URL"), &url);
+    }
+    out.put("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", &facts.commit.git_ref);
+    out.put("CI_MERGE_REQUEST_SOURCE_BRANCH_PROTECTED", request.source_protected.to_string());
+    out.put("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", &request.target_branch);
+    out.put("CI_MERGE_REQUEST_TARGET_BRANCH_PROTECTED", request.target_protected.to_string());
+    // Those of pipelines of merged results only.
+    out.put("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", "");
+    out.put("CI_MERGE_REQUEST_TARGET_BRANCH_SHA", "");
+    out.put("CI_MERGE_REQUEST_TITLE", &request.title);
+    let long = request.description.chars().count() > MAX_DESCRIPTION;
+    out.put(
+        "CI_MERGE_REQUEST_DESCRIPTION",
+        request.description.chars().take(MAX_DESCRIPTION).collect::<String>(),
+    );
+    out.put("CI_MERGE_REQUEST_DESCRIPTION_IS_TRUNCATED", long.to_string());
+    out.put("CI_MERGE_REQUEST_DRAFT", request.draft.to_string());
+    if !request.labels.is_empty() {
+        out.put("CI_MERGE_REQUEST_LABELS", request.labels.join(","));
+    }
+    out.put("CI_MERGE_REQUEST_EVENT_TYPE", "detached");
+    out.put("CI_MERGE_REQUEST_DIFF_ID", request.version.to_string());
+    out.put("CI_MERGE_REQUEST_DIFF_BASE_SHA", &request.base_sha);
+    out.put("CI_MERGE_REQUEST_SQUASH_ON_MERGE", "false");
 }
 
 /// `GITLAB_USER_*`, which come behind the YAML variables (`runner-api.md` §16.4).
@@ -331,5 +424,39 @@ mod tests {
             assert_eq!(value(key), want, "{key}");
         }
         assert_eq!(slug("--Ä b--"), "b");
+    }
+
+    #[test]
+    fn a_merge_request_takes_the_place_of_its_branch() {
+        let facts = PipelineFacts {
+            commit: CommitFacts { git_ref: "topic".into(), ..CommitFacts::default() },
+            project: ProjectFacts { path: "g/p".into(), ..ProjectFacts::default() },
+            merge_request: Some(MergeRequestFacts {
+                iid: 3,
+                description: "d".repeat(3000),
+                labels: vec!["a".into(), "b".into()],
+                target_branch: "main".into(),
+                ..MergeRequestFacts::default()
+            }),
+            open_merge_requests: (1..=5).map(|iid| format!("g/p!{iid}")).collect(),
+            ..PipelineFacts::default()
+        };
+        let list = pipeline_variables(&facts);
+        let value = |key: &str| list.iter().find(|v| v.key == key).map(|v| v.value.as_str());
+        assert_eq!(facts.pipeline_ref(), "refs/merge-requests/3/head");
+        for (key, want) in [
+            ("CI_COMMIT_BRANCH", None),
+            ("CI_COMMIT_REF_NAME", Some("topic")),
+            ("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", Some("topic")),
+            ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", Some("main")),
+            ("CI_MERGE_REQUEST_LABELS", Some("a,b")),
+            ("CI_MERGE_REQUEST_DESCRIPTION_IS_TRUNCATED", Some("true")),
+            ("CI_MERGE_REQUEST_EVENT_TYPE", Some("detached")),
+            ("CI_MERGE_REQUEST_SOURCE_PROJECT_PATH", Some("g/p")),
+            ("CI_OPEN_MERGE_REQUESTS", Some("g/p!1,g/p!2,g/p!3,g/p!4")),
+        ] {
+            assert_eq!(value(key), want, "{key}");
+        }
+        assert_eq!(value("CI_MERGE_REQUEST_DESCRIPTION").map(str::len), Some(2700));
     }
 }

@@ -6,6 +6,7 @@ use super::fetch::Remote;
 use crate::app::App;
 use crate::git_http::RefChange;
 use crate::make_pipeline::{MakeError, waiting};
+use crate::push_options::PushOptions;
 use crate::pushes::moved;
 use harrier_database::{AccessLevel, DatabaseError, Fetched, MirrorView, ProjectEdit, ProjectView, UserView};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -168,7 +169,8 @@ impl App {
             );
         } else {
             for change in wanted {
-                let (Ok(said) | Err(said)) = self.ref_moved(project, Some(user.clone()), change, &[]).await;
+                let (Ok(said) | Err(said)) =
+                    self.ref_moved(project, Some(user.clone()), change, &PushOptions::default()).await;
                 for line in said {
                     tracing::info!(project = project.path, line, "a mirrored ref moved");
                 }

@@ -69,7 +69,13 @@ async fn check(call: &Call, root: SourceFile, git_ref: String, commit: Option<Co
     // The values of protected variables go to those alone who may use them.
     let protected_ref = protected && call.need_run(&git_ref, false).is_ok();
     let context = Context {
-        run: RunKind { source: "push".to_owned(), git_ref, tag: false, project_path: project.path.clone() },
+        run: RunKind {
+            source: "push".to_owned(),
+            git_ref,
+            tag: false,
+            project_path: project.path.clone(),
+            ..RunKind::default()
+        },
         predefined,
         project: call.app.scoped_variables(project.id).await?,
         protected_ref,

@@ -12,6 +12,7 @@ mod files;
 mod jobs;
 mod lint;
 mod members;
+mod merge_requests;
 mod mirror;
 mod namespaces;
 pub mod openapi;

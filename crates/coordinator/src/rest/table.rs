@@ -4,9 +4,9 @@
 
 use super::call::{Call, Failure, Reply, keyset_headers, page_headers};
 use super::{
-    about, artifacts, deployments, environments, files, jobs, lint, members, mirror, namespaces, parameters,
-    pipelines, projects, protected_refs, repository, runners, schedules, statuses, tokens, triggers, users,
-    variables,
+    about, artifacts, deployments, environments, files, jobs, lint, members, merge_requests, mirror,
+    namespaces, parameters, pipelines, projects, protected_refs, repository, runners, schedules, statuses,
+    tokens, triggers, users, variables,
 };
 use crate::answer::Refusal;
 use crate::app::App;
@@ -262,6 +262,14 @@ routes! {
     PUT 200 "projects/{id}/environments/{environment_id}" DEVELOPER WRITE "Change an environment" [description external_url tier auto_stop_setting] => environments::change;
     DELETE 204 "projects/{id}/environments/{environment_id}" DEVELOPER WRITE "Remove a stopped environment" [] => environments::delete;
     POST 200 "projects/{id}/environments/{environment_id}/stop" DEVELOPER WRITE "Stop an environment" [force] => environments::stop;
+
+    GET 200 "projects/{id}/merge_requests" CODE READ "Merge requests" [state source_branch target_branch search iids order_by sort page] => merge_requests::list;
+    POST 201 "projects/{id}/merge_requests" DEVELOPER WRITE "Open a merge request" [source_branch target_branch title description labels target_project_id] => merge_requests::create;
+    GET 200 "projects/{id}/merge_requests/{merge_request_iid}" CODE READ "A merge request" [] => merge_requests::one;
+    PUT 200 "projects/{id}/merge_requests/{merge_request_iid}" DEVELOPER WRITE "Change, close or reopen a merge request" [title description target_branch labels add_labels remove_labels state_event] => merge_requests::change;
+    DELETE 204 "projects/{id}/merge_requests/{merge_request_iid}" OWNER WRITE "Remove a merge request" [] => merge_requests::delete;
+    GET 200 "projects/{id}/merge_requests/{merge_request_iid}/pipelines" CODE READ "Pipelines of a merge request" [page] => merge_requests::pipelines;
+    POST 201 "projects/{id}/merge_requests/{merge_request_iid}/pipelines" DEVELOPER WRITE "Run the pipeline of a merge request" [] => merge_requests::run;
 
     GET 200 "projects/{id}/deployments" REPORTER READ "Deployments" [environment status order_by sort updated_after updated_before finished_after finished_before page] => deployments::list;
     GET 200 "projects/{id}/deployments/{deployment_id}" REPORTER READ "A deployment" [] => deployments::one;

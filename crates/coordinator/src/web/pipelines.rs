@@ -49,7 +49,10 @@ fn row_of(
         status: pipeline.status,
         warning: pipeline.warnings,
         title: pipeline.name.clone().unwrap_or_else(|| pipeline.title.clone()),
-        git_ref: pipeline.git_ref.clone(),
+        git_ref: match &pipeline.facts.merge_request {
+            Some(request) => format!("!{} {}", request.iid, pipeline.facts.commit.git_ref),
+            None => pipeline.git_ref.clone(),
+        },
         sha: pipeline.sha.clone(),
         source: pipeline.source.clone(),
         user: pipeline.user.and_then(|user| names.get(&user).cloned()),

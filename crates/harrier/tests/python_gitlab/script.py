@@ -232,6 +232,20 @@ commit.statuses.create({"state": "success", "name": "scan"})
 assert "scan" in {one.name for one in commit.statuses.list(get_all=True)}
 assert project.commits.get("main").last_pipeline["id"]
 
+# A merge request and its pipelines.
+branch = project.branches.create({"branch": "topic", "ref": "main"})
+request = project.mergerequests.create({"source_branch": "topic", "target_branch": "main", "title": "A topic", "labels": ["x"]})
+assert [one.iid for one in project.mergerequests.list(state="opened", get_all=True)] == [request.iid]
+assert project.mergerequests.get(request.iid).labels == ["x"] and request.pipelines.list(get_all=True) == []
+refused(400, request.pipelines.create)
+request.title = "Draft: a topic"
+request.save()
+request.state_event = "close"
+request.save()
+assert project.mergerequests.get(request.iid).state == "closed" and project.mergerequests.get(request.iid).draft
+request.delete()
+branch.delete()
+
 # Tokens of the project, and tokens that take each other's place.
 bot = project.access_tokens.create({"name": "bot", "scopes": ["api"], "access_level": 30, "expires_at": "2999-01-01"})
 as_bot = gitlab.Gitlab(URL, private_token=bot.token)
@@ -255,9 +269,9 @@ assert len(schedule.pipelines.list(get_all=True)) == 1
 
 # Lists in pages, to their end.
 everything = list(project.pipelines.list(per_page=2, iterator=True))
-# Five that were started, and those of the branch and the tag.
-assert len(everything) == 7 == len({one.id for one in everything}), everything
-assert project.pipelines.list(per_page=2, iterator=True).total == 7
+# Five that were started, and those of the two branches and the tag.
+assert len(everything) == 8 == len({one.id for one in everything}), everything
+assert project.pipelines.list(per_page=2, iterator=True).total == 8
 
 # Removed.
 project.jobs.get(again["id"]).erase()

@@ -127,8 +127,9 @@ fn ref_matches(text: &str, run: &RunKind) -> bool {
         return false;
     }
     let source = run.source.strip_suffix("_event").unwrap_or(&run.source);
-    let merge_request = source == "merge_request" || source == "external_pull_request";
+    let merge_request = run.merge_request || source == "merge_request" || source == "external_pull_request";
     match pattern {
+        "merge_requests" if run.merge_request => return true,
         "tags" => return run.tag,
         "branches" => return !run.tag && !merge_request,
         _ if pattern == source || pattern.strip_suffix('s') == Some(source) => return true,
@@ -155,8 +156,10 @@ mod tests {
             source: source.into(),
             git_ref: git_ref.into(),
             tag,
+            merge_request: source == "merge_request_event",
             project_path: "g/p".into(),
         };
+        let child = RunKind { source: "parent_pipeline".into(), ..run("merge_request_event", "x", false) };
         for (text, run, want) in [
             ("tags", run("push", "v1", true), true),
             ("branches", run("push", "v1", true), false),
@@ -166,6 +169,8 @@ mod tests {
             ("schedules", run("schedule", "main", false), true),
             ("merge_requests", run("merge_request_event", "x", false), true),
             ("branches", run("merge_request_event", "x", false), false),
+            ("merge_requests", child.clone(), true),
+            ("branches", child, false),
             ("main", run("push", "main", false), true),
             ("mai*", run("push", "main", false), false),
             ("/^ma/", run("push", "main", false), true),

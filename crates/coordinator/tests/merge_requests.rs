@@ -1,0 +1,301 @@
+//! Merge requests, from `git push -o merge_request.create` to the push that merges them: their pipelines, what is compared with the
+//! target branch, what runners get; and the other options of pushes.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use harrier_base::Secret;
+use harrier_database::{NewToken, NewUser, PageAt, PipelineFilter, PipelineView, TokenKind, UserView};
+use harrier_pipeline::Status;
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::Server;
+
+const CONFIG: &str = "spec:
+  inputs: { level: { default: low } }
+---
+workflow:
+  rules:
+    - if: $CI_PIPELINE_SOURCE == 'merge_request_event'
+    - if: $CI_COMMIT_BRANCH && $CI_OPEN_MERGE_REQUESTS
+      when: never
+    - if: $CI_COMMIT_BRANCH
+all:
+  script: echo $[[ inputs.level ]]
+docs:
+  script: x
+  rules: [{ if: $CI_MERGE_REQUEST_IID, changes: ['docs/*'] }]
+code:
+  script: x
+  rules: [{ if: $CI_MERGE_REQUEST_IID, changes: ['src/*'] }]
+legacy:
+  script: x
+  only: [merge_requests]
+";
+
+/// A clone to work in, whose remote is the server.
+struct Work {
+    dir: PathBuf,
+    remote: String,
+}
+
+impl Work {
+    fn new(place: &Path, remote: String) -> Self {
+        let dir = place.join("work");
+        std::fs::create_dir(&dir).unwrap();
+        let this = Self { dir, remote };
+        this.git(&["init", "-q", "-b", "main"]);
+        this
+    }
+
+    fn git(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("git");
+        command
+            .args(["-c", "user.name=T", "-c", "user.email=t@example.com"])
+            .args(arguments)
+            .current_dir(&self.dir)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_TERMINAL_PROMPT", "0");
+        let output = command.output().expect("git is installed");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "git {arguments:?}: {said}");
+        said + &String::from_utf8_lossy(&output.stdout)
+    }
+
+    fn commit(&self, file: &str) {
+        let path = self.dir.join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, file).unwrap();
+        self.git(&["add", "."]);
+        self.git(&["commit", "-q", "-m", &format!("Adds {file}")]);
+    }
+
+    async fn push(&self, arguments: &[&str]) -> String {
+        tokio::task::block_in_place(|| {
+            let (options, refs): (Vec<&str>, Vec<&str>) = arguments.iter().partition(|a| a.starts_with("-o"));
+            let remote = self.remote.as_str();
+            self.git(&[&["push"][..], &options, &[remote], &refs].concat())
+        })
+    }
+}
+
+async fn root(server: &Server) -> (UserView, Secret) {
+    let new = NewUser { username: "root".into(), admin: true, ..NewUser::default() };
+    let user = server.app.store.create_user(new, 1).await.unwrap();
+    let new = NewToken {
+        kind: TokenKind::Personal,
+        user: Some(user.id),
+        project: None,
+        name: "test".into(),
+        scopes: vec!["api".into(), "write_repository".into()],
+        access_level: None,
+        expires_at: None,
+    };
+    let secret = server.app.store.create_token(new, 1).await.unwrap().1;
+    (user, secret)
+}
+
+/// The answer of a request that must be answered so.
+async fn gives(
+    server: &Server,
+    method: Method,
+    path: &str,
+    token: &Secret,
+    body: Value,
+    status: u16,
+) -> Value {
+    let path = format!("/projects/root%2Fapp{path}");
+    let mut call = server.call(method.clone(), &path).header("PRIVATE-TOKEN", token.expose());
+    if method != Method::GET {
+        call = call.json(&body);
+    }
+    let answer = call.send().await.unwrap();
+    let found = answer.status().as_u16();
+    let text = answer.text().await.unwrap();
+    assert_eq!(found, status, "{method} {path}: {text}");
+    serde_json::from_str(&text).unwrap_or(Value::String(text))
+}
+
+/// Pipelines of a ref, the newest first.
+async fn pipelines(server: &Server, git_ref: &str) -> Vec<PipelineView> {
+    let project = server.app.store.project_at("root/app").await.unwrap().unwrap();
+    let filter = PipelineFilter { git_ref: Some(git_ref.into()), ..PipelineFilter::default() };
+    server.app.store.pipelines(project.id, filter, PageAt { number: 1, size: 50 }).await.unwrap().entries
+}
+
+async fn names(server: &Server, pipeline: i64) -> Vec<String> {
+    server.app.store.jobs(pipeline, false).await.unwrap().into_iter().map(|job| job.name).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_is_compared_with_its_target_until_it_is_merged() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(&home.path().join("data")).await;
+    let (user, secret) = root(&server).await;
+    let remote =
+        server.url.replace("http://", &format!("http://root:{}@", secret.expose())) + "/root/app.git";
+    let work = Work::new(home.path(), remote);
+    std::fs::write(work.dir.join(".gitlab-ci.yml"), CONFIG).unwrap();
+    work.commit("src/begin");
+    work.push(&["main"]).await;
+    assert_eq!(names(&server, pipelines(&server, "main").await[0].id).await, ["all"]);
+
+    // Opened by the push that brings the branch.
+    work.git(&["checkout", "-q", "-b", "topic"]);
+    work.commit("docs/a");
+    let options = [
+        "-omerge_request.create",
+        "-omerge_request.title=The docs",
+        "-omerge_request.label=x",
+        "-oodd.one=1",
+    ];
+    let said = work.push(&[&options[..], &["topic"]].concat()).await;
+    for text in [
+        "The push option odd.one is not known here",
+        "Merge request !1 into main:",
+        "/root/app/-/merge_requests/1",
+        "for merge request !1:",
+    ] {
+        assert!(said.contains(text), "{text}: {said}");
+    }
+    assert!(!said.contains("filtered out"), "{said}");
+    let at = "refs/merge-requests/1/head";
+    let first = pipelines(&server, at).await.remove(0);
+    assert_eq!((first.source.as_str(), first.user), ("merge_request_event", Some(user.id)));
+    assert_eq!(names(&server, first.id).await, ["all", "docs", "legacy"]);
+    assert!(
+        pipelines(&server, "topic").await.is_empty(),
+        "the workflow leaves the branch to its merge request"
+    );
+
+    // One more commit: all of the branch is compared, and the older pipeline goes.
+    work.commit("docs/b");
+    work.git(&["checkout", "-q", "main"]);
+    work.commit("src/main-only");
+    work.push(&["main"]).await;
+    work.push(&["topic"]).await;
+    let [newest, older] = &pipelines(&server, at).await[..] else { panic!("two") };
+    assert_eq!(older.id, first.id);
+    assert_eq!(server.app.store.pipeline(first.id).await.unwrap().status, Status::Canceled);
+    assert_eq!(
+        names(&server, newest.id).await,
+        ["all", "docs", "legacy"],
+        "what is new on main is not the branch's"
+    );
+
+    // What a runner gets of it.
+    for pipeline in pipelines(&server, "main").await {
+        server.app.store.cancel_pipeline(pipeline.id, true, server.app.now()).await.unwrap();
+    }
+    let taken = server.take(&server.runner(&[]).await).await;
+    let head = work.git(&["rev-parse", "topic"]).trim().to_owned();
+    let base = work.git(&["merge-base", "topic", "main"]).trim().to_owned();
+    for (key, wanted) in [
+        ("CI_PIPELINE_SOURCE", Some("merge_request_event")),
+        ("CI_COMMIT_BRANCH", None),
+        ("CI_COMMIT_REF_NAME", Some("topic")),
+        ("CI_COMMIT_SHA", Some(head.as_str())),
+        ("CI_MERGE_REQUEST_IID", Some("1")),
+        ("CI_MERGE_REQUEST_TITLE", Some("The docs")),
+        ("CI_MERGE_REQUEST_LABELS", Some("x")),
+        ("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", Some("topic")),
+        ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", Some("main")),
+        ("CI_MERGE_REQUEST_TARGET_BRANCH_PROTECTED", Some("true")),
+        ("CI_MERGE_REQUEST_DIFF_BASE_SHA", Some(base.as_str())),
+        ("CI_MERGE_REQUEST_DIFF_ID", Some("2")),
+        ("CI_MERGE_REQUEST_REF_PATH", Some(at)),
+        ("CI_OPEN_MERGE_REQUESTS", Some("root/app!1")),
+    ] {
+        assert_eq!(taken.variable(key).as_deref(), wanted, "{key}");
+    }
+    let own = format!("refs/pipelines/{}", newest.id);
+    assert_eq!(taken.payload["git_info"]["refspecs"], json!([format!("+{own}:{own}")]));
+    assert_eq!(taken.payload["git_info"]["ref"], at);
+    assert!(!newest.protected, "the branch is not protected");
+    let listed = tokio::task::block_in_place(|| work.git(&["ls-remote", &work.remote, at]));
+    assert!(listed.starts_with(&head), "{listed}");
+
+    // By the API.
+    let requests = "/merge_requests";
+    let all = gives(&server, Method::GET, &format!("{requests}?state=opened"), &secret, json!({}), 200).await;
+    assert_eq!((&all[0]["iid"], &all[0]["sha"], &all[0]["draft"]), (&json!(1), &json!(head), &json!(false)));
+    let its = format!("{requests}/1");
+    let one = gives(&server, Method::GET, &its, &secret, json!({}), 200).await;
+    assert_eq!((&one["head_pipeline"]["id"], &one["head_pipeline"]["ref"]), (&json!(newest.id), &json!(at)));
+    let again = gives(&server, Method::POST, &format!("{its}/pipelines"), &secret, json!({}), 201).await;
+    assert_eq!(again["source"], "merge_request_event");
+    let found = gives(&server, Method::GET, &format!("{its}/pipelines"), &secret, json!({}), 200).await;
+    assert_eq!(found.as_array().unwrap().len(), 3);
+    let body = json!({"title": "Draft: more", "add_labels": "y", "remove_labels": "x"});
+    let changed = gives(&server, Method::PUT, &its, &secret, body, 200).await;
+    assert_eq!((&changed["draft"], &changed["labels"]), (&json!(true), &json!(["y"])));
+    let twice = json!({"source_branch": "topic", "target_branch": "main", "title": "x"});
+    gives(&server, Method::POST, requests, &secret, twice, 409).await;
+    for (source, target) in [("topic", "topic"), ("none", "main"), ("topic", "none")] {
+        let body = json!({"source_branch": source, "target_branch": target, "title": "x"});
+        gives(&server, Method::POST, requests, &secret, body, 400).await;
+    }
+    let closed = gives(&server, Method::PUT, &its, &secret, json!({"state_event": "close"}), 200).await;
+    assert_eq!(closed["state"], "closed");
+    gives(&server, Method::PUT, &its, &secret, json!({"state_event": "reopen"}), 200).await;
+
+    // Merged by the push that takes it in.
+    work.git(&["merge", "-q", "--no-ff", "-m", "Merges topic", "topic"]);
+    let said = work.push(&["main"]).await;
+    assert!(said.contains("Merge request !1 is merged into main."), "{said}");
+    let merged = gives(&server, Method::GET, &its, &secret, json!({}), 200).await;
+    assert!(merged["state"] == "merged" && merged["merged_at"].is_string(), "{merged}");
+    gives(&server, Method::PUT, &its, &secret, json!({"state_event": "reopen"}), 409).await;
+
+    // Closed with its branch.
+    work.git(&["checkout", "-q", "-b", "other"]);
+    work.commit("src/other");
+    let said = work.push(&["-omerge_request.title=None", "other"]).await;
+    assert!(said.contains("other has no open merge request"), "{said}");
+    let body = json!({"source_branch": "other", "target_branch": "main", "title": "Other"});
+    let opened = gives(&server, Method::POST, requests, &secret, body, 201).await;
+    assert_eq!(
+        (&opened["iid"], &opened["head_pipeline"]["source"]),
+        (&json!(2), &json!("merge_request_event"))
+    );
+    let jobs = names(&server, opened["head_pipeline"]["id"].as_i64().unwrap()).await;
+    assert_eq!(jobs, ["all", "code", "legacy"]);
+    let said = work.push(&[":other"]).await;
+    assert!(said.contains("Merge request !2 is closed: its branch other is gone."), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_of_a_push_reach_its_pipelines() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(&home.path().join("data")).await;
+    let (_, secret) = root(&server).await;
+    let remote =
+        server.url.replace("http://", &format!("http://root:{}@", secret.expose())) + "/root/app.git";
+    let work = Work::new(home.path(), remote);
+    std::fs::write(work.dir.join(".gitlab-ci.yml"), CONFIG).unwrap();
+    work.commit("a");
+    let said = work.push(&["-oci.variable=COLOUR=light blue", "-oci.input=level=high", "main"]).await;
+    assert!(said.contains("Pipeline #1 for main:"), "{said}");
+    let taken = server.take(&server.runner(&[]).await).await;
+    assert_eq!(taken.variable("COLOUR").as_deref(), Some("light blue"));
+    assert_eq!(taken.payload["steps"][0]["script"], json!(["echo high"]));
+
+    // Without a pipeline of the branch; the merge request's is made all the same.
+    work.git(&["checkout", "-q", "-b", "topic"]);
+    work.commit("b");
+    let said = work.push(&["-oci.skip", "-oci.skip_all", "topic"]).await;
+    assert!(said.contains("ci.skip_all is not known here") && !said.contains("Pipeline"), "{said}");
+    work.commit("c");
+    let said = work.push(&["-oci.skip", "-omerge_request.create", "-omerge_request.draft", "topic"]).await;
+    assert!(said.contains("for merge request !1:") && !said.contains("for topic:"), "{said}");
+    let one = gives(&server, Method::GET, "/merge_requests/1", &secret, json!({}), 200).await;
+    assert_eq!(one["title"], "Draft: Adds c");
+
+    // What cannot be is said, and the push stands.
+    let said = work.push(&["-omerge_request.create", "-omerge_request.target=nowhere", "topic:third"]).await;
+    assert!(said.contains("No merge request for third: there is no branch nowhere."), "{said}");
+}
