@@ -1,6 +1,7 @@
 //! Ratios, side by side in one run: a local pipeline beside `bash -c` of its script, jobs from a server beside the
-//! same git commands and `bash --login -c` run by hand, and jobs in containers beside `docker run`. Called by `make bench` as `bench HARRIER [OTHER-RUNNER]`; the
-//! other runner is any binary with GitLab Runner's command line.
+//! same git commands and `bash --login -c` run by hand, and jobs in containers beside `docker run`. Called by `make bench`
+//! as `bench HARRIER [OTHER-RUNNER]`; the other runner is any binary with GitLab Runner's command line, and the
+//! `gitlab-runner` on `PATH` if none is named. A `gitlab-ci-local` on `PATH` runs the local pipeline too.
 //!
 //! Both sides of a ratio alternate, so that what else the machine does meets both.
 
@@ -29,25 +30,30 @@ const PATIENCE: Duration = Duration::from_secs(120);
 async fn main() -> ExitCode {
     let named = std::env::args_os().skip(1).map(PathBuf::from);
     // They are started in other directories.
-    let binaries: Vec<PathBuf> = named.map(|path| path.canonicalize().unwrap_or(path)).collect();
-    let Some(harrier) = binaries.first() else {
+    let mut binaries: Vec<PathBuf> = named.map(|path| path.canonicalize().unwrap_or(path)).collect();
+    let Some(harrier) = binaries.first().cloned() else {
         eprintln!("bench: say which binary: bench HARRIER [OTHER-RUNNER]");
         return ExitCode::from(2);
     };
+    let harrier = harrier.as_path();
+    // Harrier itself may be installed by that name.
+    binaries.extend(on_path("gitlab-runner").filter(|_| binaries.len() == 1).filter(|path| path != harrier));
     let mut page = Page::default();
     let all = async {
         let page = &mut page;
         if wanted("local") {
             local(harrier, page)?;
         }
+        let mut measured = Vec::new();
         for binary in &binaries {
             if wanted("shell") {
-                jobs(binary, page).await?;
+                measured.push(jobs(binary, page).await?);
             }
             if wanted("docker") {
                 docker::jobs(binary, page).await?;
             }
         }
+        beside(&measured, page);
         if wanted("coordinator") {
             coordinator::measure(harrier, page).await?;
         }
@@ -74,6 +80,21 @@ fn wanted(part: &str) -> bool {
     std::env::var("HARRIER_BENCH").map_or(true, |only| only.is_empty() || only == part)
 }
 
+/// A program on `PATH`.
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())?;
+    found.canonicalize().ok()
+}
+
+fn name_of(binary: &Path) -> String {
+    binary.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn is_harrier(binary: &Path) -> bool {
+    binary.file_stem().is_some_and(|name| name == "harrier")
+}
+
 fn median(times: &mut [Duration]) -> Duration {
     times.sort_unstable();
     times.get(times.len() / 2).copied().unwrap_or_default()
@@ -95,36 +116,71 @@ fn timed(command: &mut Command) -> Result<Duration, Failed> {
     Err(format!("{command:?} ended with {}:\n{}", output.status, String::from_utf8_lossy(&words)).into())
 }
 
-/// A one-job pipeline on this machine.
-fn local(harrier: &Path, page: &mut Page) -> Result<(), Failed> {
-    let home = TempHome::new();
-    let repo = home.path().join("repo");
-    std::fs::create_dir(&repo)?;
-    std::fs::write(repo.join(".gitlab-ci.yml"), "hello:\n  script:\n    - echo hello\n")?;
+/// A repository with a pipeline of one job.
+fn small_repository(place: &Path) -> Result<(), Failed> {
+    std::fs::create_dir(place)?;
+    std::fs::write(place.join(".gitlab-ci.yml"), "hello:\n  script:\n    - echo hello\n")?;
     let git = |arguments: &[&str]| {
         let mut command = Command::new("git");
         command.args(["-c", "user.name=Bench", "-c", "user.email=bench@harrier.invalid"]);
-        timed(command.args(arguments).current_dir(&repo))
+        timed(command.args(arguments).current_dir(place))
     };
     git(&["init", "--quiet", "--initial-branch=main"])?;
+    git(&["remote", "add", "origin", "https://gitlab.example/birds/kestrel.git"])?;
     git(&["add", "-A"])?;
     git(&["commit", "--quiet", "-m", "First"])?;
-    let (mut pipeline, mut bash) = (Vec::new(), Vec::new());
+    Ok(())
+}
+
+/// A one-job pipeline on this machine.
+fn local(harrier: &Path, page: &mut Page) -> Result<(), Failed> {
+    let home = TempHome::new();
+    // Each in a place of its own: what one leaves there is no work for the other.
+    let (repo, other_repo) = (home.path().join("repo"), home.path().join("other"));
+    small_repository(&repo)?;
+    small_repository(&other_repo)?;
+    let other = on_path("gitlab-ci-local");
+    let (mut pipeline, mut bash, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let run = |command: &mut Command| timed(command.current_dir(&repo).env("HOME", home.path()));
-        pipeline.push(run(Command::new(harrier).arg("run"))?);
-        bash.push(run(Command::new("bash").args(["-c", "echo hello"]))?);
+        let run =
+            |command: &mut Command, repo: &Path| timed(command.current_dir(repo).env("HOME", home.path()));
+        pipeline.push(run(Command::new(harrier).arg("run"), &repo)?);
+        bash.push(run(Command::new("bash").args(["-c", "echo hello"]), &repo)?);
+        if let Some(other) = &other {
+            theirs.push(run(&mut Command::new(other), &other_repo)?);
+        }
     }
     let (pipeline, bash) = (median(&mut pipeline), median(&mut bash));
     page.part(&format!("a pipeline of one job, median of {ROUNDS}"));
     page.row("harrier run", ms(pipeline), "ms", "");
+    if other.is_some() {
+        page.row("gitlab-ci-local", ms(median(&mut theirs)), "ms", "");
+    }
     page.row("bash -c of the same script", ms(bash), "ms", "");
     page.row("beyond the script", ms(pipeline) - ms(bash), "ms", "aim: below 50");
     Ok(())
 }
 
+/// What jobs from a server took.
+struct Taken {
+    name: String,
+    alone: Duration,
+    rate: f64,
+    memory: f64,
+}
+
+/// What both runners took, one beside the other.
+fn beside(measured: &[Taken], page: &mut Page) {
+    let [own, other] = measured else { return };
+    let (ours, theirs) = (&own.name, &other.name);
+    page.part(&format!("{ours} beside {theirs}"));
+    page.row(format!("a job alone, {theirs} / {ours}"), ms(other.alone) / ms(own.alone), "", "");
+    page.row(format!("jobs a second, {ours} / {theirs}"), own.rate / other.rate, "", "");
+    page.row(format!("most memory, {theirs} / {ours}"), other.memory / own.memory, "", "");
+}
+
 /// Jobs from a server.
-async fn jobs(binary: &Path, page: &mut Page) -> Result<(), Failed> {
+async fn jobs(binary: &Path, page: &mut Page) -> Result<Taken, Failed> {
     let options = Options { long_poll: Some(Duration::from_secs(20)), ..Options::default() };
     let server = FakeGitLab::start_with(options).await?;
     let files: Vec<(String, String)> =
@@ -180,7 +236,7 @@ async fn jobs(binary: &Path, page: &mut Page) -> Result<(), Failed> {
     let floor_rate =
         tokio::task::spawn_blocking(move || many_by_hand(&payloads, floor_home.path())).await??;
 
-    let name = binary.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = name_of(binary);
     page.part(&format!("jobs from a server, sources over HTTP ({name})"));
     page.row(format!("alone, handed out to final, median of {ALONE}"), ms(alone), "ms", "");
     page.row("git and bash --login -c by hand", ms(floor), "ms", "");
@@ -196,7 +252,7 @@ async fn jobs(binary: &Path, page: &mut Page) -> Result<(), Failed> {
     if !slips.is_empty() {
         page.words(&format!("breaches of the protocol: {}, the first: {}", slips.len(), slips[0]));
     }
-    Ok(())
+    Ok(Taken { name, alone, rate, memory })
 }
 
 /// A job for [`FakeGitLab::take_by_hand`]: one that no runner is handed.
@@ -208,7 +264,7 @@ fn add_for_hand(server: &FakeGitLab, job: &impl Fn() -> JobSpec) -> i64 {
 }
 
 fn start(binary: &Path, home: &TempHome) -> RunnerProcess {
-    if binary.file_stem().is_some_and(|name| name == "harrier") {
+    if is_harrier(binary) {
         return RunnerProcess::start(binary, home);
     }
     let config = home.config().to_string_lossy().into_owned();
