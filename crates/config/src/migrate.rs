@@ -105,8 +105,9 @@ pub fn migrate(
                 let at = place_of(text, problem);
                 if leaf.at.start <= at && at < leaf.value_at().end.max(leaf.at.end) {
                     *heard = true;
-                    if *verdict > finding.verdict {
-                        finding.verdict = *verdict;
+                    // A name that no version has is told by what it may have meant.
+                    if *verdict > finding.verdict || leaf.key == "runners.executor" {
+                        finding.verdict = finding.verdict.max(*verdict);
                         finding.text = with_remedy(problem);
                     }
                 }

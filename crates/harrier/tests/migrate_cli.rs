@@ -290,6 +290,9 @@ fn an_entry_without_an_executor_and_a_shell_that_is_not_there() {
     let (output, said) = run("[[runners]]\n  name = \"none\"\n", &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(said.contains("refused       1  [[runners]]") && said.contains("has no executor"), "{said}");
+    let (output, said) = run("[[runners]]\n  name = \"typo\"\n  executor = \"dokcer\"\n", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("unknown executor \"dokcer\"; did you mean \"docker\"?"), "{said}");
     let (output, said) = run("", &[]);
     assert_eq!(output.status.code(), Some(0));
     assert!(said.contains("0 settings: none"), "{said}");
