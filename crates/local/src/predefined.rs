@@ -94,6 +94,8 @@ pub fn pipeline_facts(
         config_path: request.file.clone(),
         name: None,
         upstream: None,
+        merge_request: None,
+        open_merge_requests: Vec::new(),
     }
 }
 

@@ -8,7 +8,7 @@ table! {
 Cache {
     kind: Option<String>, "Type", Omit, "type", "CACHE_TYPE", "s3, gcs or azure; unset = no remote cache";
     path: Option<String>, "Path", Omit, "path", "CACHE_PATH", "Prefix of object names";
-    shared: Option<bool>, "Shared", Omit, "shared", "CACHE_SHARED", "Leave runner/<short token> out of names";
+    shared: Option<bool>, "Shared", Omit, "shared", "CACHE_SHARED", "Leave `runner/<short token>` out of names";
     max_uploaded_archive_size: Option<i64>, "MaxUploadedArchiveSize", Always, "max_uploaded_archive_size", "CACHE_MAXIMUM_UPLOADED_ARCHIVE_SIZE", "Bytes; larger archives are not uploaded; 0 = no limit";
     s3: Option<S3>, "s3", Omit, "s3", "", "S3";
     gcs: Option<Gcs>, "gcs", Omit, "gcs", "", "Google Cloud Storage";
