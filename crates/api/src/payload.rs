@@ -73,6 +73,9 @@ pub struct JobPayload {
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JobInfo {
+    /// Job id, as at the top.
+    #[serde(deserialize_with = "null_default")]
+    pub id: i64,
     /// Job name; part of the default cache key.
     #[serde(deserialize_with = "null_default")]
     pub name: String,
@@ -100,9 +103,17 @@ pub struct JobInfo {
     /// For logs.
     #[serde(deserialize_with = "null_default")]
     pub organization_id: i64,
+    /// Which server it is.
+    #[serde(deserialize_with = "null_default")]
+    pub instance_id: String,
+    /// The same.
+    #[serde(deserialize_with = "null_default")]
+    pub instance_uuid: String,
     /// For logs.
     #[serde(deserialize_with = "null_default")]
     pub user_id: i64,
+    /// On whose behalf, for composite identities.
+    pub scoped_user_id: Option<i64>,
     /// Seconds the job waited.
     #[serde(deserialize_with = "null_default")]
     pub time_in_queue_seconds: f64,
@@ -159,6 +170,8 @@ pub struct RunnerInfo {
     /// Of the runner; for the log only. Empty where the server knows none.
     #[serde(deserialize_with = "null_default", skip_serializing_if = "String::is_empty")]
     pub uuid: String,
+    /// Where the server reaches the job's terminal; runners do not read it.
+    pub runner_session_url: Option<String>,
 }
 
 /// §4.5

@@ -41,6 +41,8 @@ pub struct App {
     pub traces: Traces,
     /// Where logs and artifacts are kept, if not on this machine.
     pub(crate) bucket: Option<Bucket>,
+    /// Which server this is: a UUID that was made with its tables.
+    pub(crate) instance: String,
     /// What is counted for `/metrics`.
     pub(crate) metrics: Metrics,
     /// Whether the server has been told to end: what waits or follows ends then.
@@ -97,21 +99,26 @@ pub enum StartError {
     StorageMissing,
 }
 
+/// A UUID of version 4.
+fn new_instance() -> io::Result<String> {
+    let random = format!("{}{}", random_name()?, random_name()?);
+    let (a, b, c, d) = (&random[..8], &random[8..12], &random[13..16], &random[17..20]);
+    Ok(format!("{a}-{b}-4{c}-8{d}-{}", &random[20..]))
+}
+
 /// The store of objects, tried out. One that does not answer at present is no reason not to start.
 async fn open_storage(
     store: &Store,
     clock: &Arc<dyn Clock>,
     settings: &Settings,
+    instance: &str,
 ) -> Result<Option<Bucket>, StartError> {
     let Some(storage) = &settings.storage else {
         return if store.has_objects().await? { Err(StartError::StorageMissing) } else { Ok(None) };
     };
     let failed = |source| StartError::Storage { place: storage.place(), source };
     let bucket = Bucket::new(storage, Arc::clone(clock)).map_err(failed)?;
-    let new =
-        random_name().map_err(|source| StartError::Io { path: PathBuf::from("/dev/urandom"), source })?;
-    let id = store.seal_setting_once("storage_id", new.into_bytes()).await?;
-    match try_out(&bucket, &String::from_utf8_lossy(&id)).await {
+    match try_out(&bucket, instance).await {
         Ok(Tried::Good) => {}
         Ok(Tried::Taken) => return Err(StartError::StorageTaken { place: storage.place() }),
         Err(error) if error.is_passing() => {
@@ -139,8 +146,12 @@ impl App {
         let sealer = Sealer::from_file(&data.key())?;
         let place = database.map_or_else(|| Place::Sqlite(data.database()), Place::Postgres);
         let store = Store::open(place, sealer).await?;
+        let new = new_instance()
+            .map_err(|source| StartError::Io { path: PathBuf::from("/dev/urandom"), source })?;
+        let instance = store.seal_setting_once("instance_uuid", new.into_bytes()).await?;
+        let instance = String::from_utf8_lossy(&instance).into_owned();
         data.clear_incoming().map_err(|source| StartError::Io { path: data.incoming(), source })?;
-        let bucket = open_storage(&store, &clock, &settings).await?;
+        let bucket = open_storage(&store, &clock, &settings, &instance).await?;
         Ok(Arc::new(Self {
             store,
             data,
@@ -149,6 +160,7 @@ impl App {
             traces: Traces::default(),
             attempts: Attempts::default(),
             bucket,
+            instance,
             metrics: Metrics::default(),
             stopping: watch::Sender::new(false),
             pushes: Pushes::default(),

@@ -12,6 +12,9 @@ use harrier_pipeline::environment_url::{PassedJob, environment_url};
 use harrier_pipeline::payload::{JobFacts, RunnerFacts, job_payload};
 use sha2::{Digest, Sha256};
 
+/// So many jobs of a project and more on runners of the instance are not told apart (§4.2).
+const MANY: usize = 5;
+
 impl App {
     /// The payload of a claim. Its time limit is written to the store.
     pub async fn payload(&self, claim: Claim) -> Result<JobPayload, MakeError> {
@@ -32,6 +35,7 @@ impl App {
         let base = format!("{}/{}", self.settings.external_url, project.path);
         let now = self.now();
         let id = claim.job.id;
+        let instance = self.instance.clone();
         let payload = waiting(move || {
             let mut facts = claim.pipeline.facts.clone();
             facts.id = claim.pipeline.id;
@@ -50,10 +54,16 @@ impl App {
                 namespace_id: project.namespace,
                 root_namespace_id: project.namespace,
                 organization_id: 1,
+                instance_id: instance.clone(),
+                instance_uuid: instance,
                 user_id: claim.pipeline.user.unwrap_or_default(),
                 #[expect(clippy::cast_precision_loss, reason = "seconds, not counted to the last digit")]
                 time_in_queue_seconds: waited as f64 / 1000.0,
-                project_jobs_running_on_instance_runners_count: if shared { "0" } else { "+Inf" }.to_owned(),
+                project_jobs_running_on_instance_runners_count: match claim.on_instance_runners {
+                    _ if !shared => "+Inf".to_owned(),
+                    few if few < MANY => few.to_string(),
+                    _ => format!("{MANY}+"),
+                },
                 queue_size: i64::try_from(claim.queue).unwrap_or(i64::MAX),
                 queue_depth: i64::try_from(claim.queue).unwrap_or(i64::MAX),
                 ..JobInfo::default()

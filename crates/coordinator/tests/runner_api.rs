@@ -450,3 +450,246 @@ async fn includes_of_other_projects_need_rights() {
     let made = server.pipeline(&project, &sha).await;
     assert_eq!(made.status, Status::Failed, "loopback is no address for an include");
 }
+
+const ALL: &str = "stages: [one, two]\nmake:\n  stage: one\n  script: x\n  artifacts: {paths: [out]}\nbare: {stage: one, script: x}\n\
+    use:\n  stage: two\n  before_script: [before]\n  script: [make]\n  after_script: [after]\n  image: {name: rust, pull_policy: always}\n  \
+    services: [{name: postgres, alias: db, command: [serve], variables: {A: b}}]\n  \
+    artifacts: {name: n, paths: [out], exclude: [out/x], expire_in: 1 week, reports: {junit: j.xml}}\n  \
+    cache: {key: k, paths: [c], fallback_keys: [f]}\n  hooks: {pre_get_sources_script: [hook]}\n";
+
+/// What is not as the contract has it: fields that are missing, or of another type. `shape`: the word of a type, a list with the
+/// shape of its members, an object with the shapes of its fields; `?` before a word: or `null`.
+fn differences(at: &str, shape: &Value, found: &Value, out: &mut Vec<String>) {
+    match shape {
+        Value::Object(fields) => {
+            for (name, shape) in fields {
+                match found.get(name) {
+                    Some(found) => differences(&format!("{at}.{name}"), shape, found, out),
+                    None => out.push(format!("{at}.{name} is missing")),
+                }
+            }
+        }
+        Value::Array(one) => match found.as_array() {
+            Some(found) if !found.is_empty() => {
+                for (index, found) in found.iter().enumerate() {
+                    differences(&format!("{at}[{index}]"), &one[0], found, out);
+                }
+            }
+            _ => out.push(format!("{at} is no list with something in it: {found}")),
+        },
+        Value::String(word) => {
+            let fits = match word.trim_start_matches('?') {
+                _ if word.starts_with('?') && found.is_null() => true,
+                "int" => found.is_i64(),
+                "number" => found.is_number(),
+                "bool" => found.is_boolean(),
+                "text" => found.is_string(),
+                "texts" => found.as_array().is_some_and(|all| all.iter().all(Value::is_string)),
+                "object" => found.is_object(),
+                "list" => found.is_array(),
+                other => panic!("{other} is no type"),
+            };
+            if !fits {
+                out.push(format!("{at} is no {word}: {found}"));
+            }
+        }
+        other => panic!("{other} is no shape"),
+    }
+}
+
+#[tokio::test]
+async fn the_payload_has_what_the_contract_lists() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), |settings| {
+        let login = Some(harrier_coordinator::RegistryLogin {
+            user: "u".into(),
+            password: harrier_base::Secret::new("p"),
+        });
+        settings.registry = Some(harrier_coordinator::Registry { host: "registry.example".into(), login });
+    })
+    .await;
+    let (project, sha) = server.project("birds/kestrel", &[(".gitlab-ci.yml", ALL)]).await;
+    server.pipeline(&project, &sha).await;
+    let runner = server.runner(&[]).await;
+    let make = server.take(&runner).await;
+    let bare = server.take(&runner).await;
+    for absent in ["run", "secrets", "policy_options", "inputs"] {
+        assert!(bare.payload.get(absent).is_none(), "{absent} is for jobs that have it");
+    }
+    assert_eq!((&bare.payload["image"], &bare.payload["services"]), (&Value::Null, &json!([])));
+    assert_eq!(server.upload(&make, "artifact_type=archive", "a.zip", b"zip").await.status(), 201);
+    for job in [&make, &bare] {
+        assert_eq!(server.put(job, json!({"state": "success"})).await.status(), 200);
+    }
+    let payload = server.take(&runner).await.payload;
+    let variables = json!([{"key": "text", "value": "text", "public": "bool", "masked": "bool"}]);
+    let image = json!({"name": "text", "entrypoint": "?texts", "ports": "list", "executor_opts": "object", "pull_policy": "?texts"});
+    let mut service = image.clone();
+    service["alias"] = json!("text");
+    service["command"] = json!("?texts");
+    service["variables"] = json!([{"key": "text", "value": "text"}]);
+    let shape = json!({
+        "id": "int", "token": "text", "allow_git_fetch": "bool", "variables": variables, "image": image, "services": [service],
+        "job_info": {
+            "id": "int", "name": "text", "stage": "text", "pipeline_id": "int", "project_id": "int", "project_name": "text",
+            "project_full_path": "text", "namespace_id": "int", "root_namespace_id": "int", "organization_id": "int",
+            "instance_id": "text", "instance_uuid": "text", "user_id": "int", "scoped_user_id": "?int",
+            "time_in_queue_seconds": "number", "project_jobs_running_on_instance_runners_count": "text", "queue_size": "int",
+            "queue_depth": "int"},
+        "git_info": {
+            "repo_url": "text", "ref": "text", "sha": "text", "before_sha": "text", "ref_type": "text", "refspecs": "texts",
+            "depth": "int", "repo_object_format": "text", "protected": "bool"},
+        "runner_info": {"timeout": "int", "runner_session_url": "?text"},
+        "steps": [{"name": "text", "script": "texts", "timeout": "int", "when": "text", "allow_failure": "bool"}],
+        "hooks": [{"name": "text", "script": "texts"}],
+        "artifacts": [{
+            "name": "?text", "paths": "texts", "when": "text", "expire_in": "?text", "artifact_type": "text",
+            "artifact_format": "text"}],
+        "cache": [{
+            "key": "text", "untracked": "bool", "policy": "text", "paths": "texts", "when": "text", "fallback_keys": "texts"}],
+        "credentials": [{"type": "text", "url": "text", "username": "text", "password": "text"}],
+        "dependencies": [{"id": "int", "token": "text", "name": "text"}],
+        "features": {"trace_sections": "bool", "failure_reasons": "texts"},
+    });
+    let mut wrong = Vec::new();
+    differences("payload", &shape, &payload, &mut wrong);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(payload["job_info"]["id"], payload["id"]);
+    let own = payload["job_info"]["instance_uuid"].as_str().unwrap();
+    assert_eq!((own.len(), own.matches('-').count(), own.as_bytes()[14]), (36, 4, b'4'));
+    assert_eq!(bare.payload["job_info"]["instance_id"], json!(own), "it is always the same");
+    let names: Vec<&str> =
+        payload["steps"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["script", "after_script"]);
+    let files: Vec<bool> = payload["dependencies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one.get("artifacts_file").is_some_and(|file| !file.is_null()))
+        .collect();
+    assert_eq!(files.iter().filter(|has| **has).count(), 1, "only what has an archive names one");
+}
+
+#[tokio::test]
+async fn jobs_on_instance_runners_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let text: String = ('a'..='h').map(|name| format!("{name}: {{script: x}}\n")).collect();
+    let (project, sha) = server.project("g/p", &[(".gitlab-ci.yml", &text)]).await;
+    let (other, other_sha) = server.project("g/other", &[(".gitlab-ci.yml", "a: {script: x}\n")]).await;
+    server.pipeline(&project, &sha).await;
+    let runner = server.runner(&[]).await;
+    let count = |job: &support::Taken| {
+        job.payload["job_info"]["project_jobs_running_on_instance_runners_count"].as_str().unwrap().to_owned()
+    };
+    let mut counts = Vec::new();
+    for _ in 0..7 {
+        counts.push(count(&server.take(&runner).await));
+    }
+    assert_eq!(counts, ["0", "1", "2", "3", "4", "5+", "5+"]);
+    server.pipeline(&other, &other_sha).await;
+    assert_eq!(count(&server.take(&runner).await), "0", "of its own project");
+    let token = server.app.store.reset_registration_token(Registers::Project(project.id), 0).await.unwrap();
+    let own = server.post("/runners", json!({"token": token.expose()})).await.json::<Value>().await.unwrap();
+    let own = harrier_base::Secret::new(own["token"].as_str().unwrap());
+    assert_eq!(count(&server.take(&own).await), "+Inf");
+}
+
+#[tokio::test]
+async fn what_runners_leave_out_or_say_wrong_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let token = server.app.store.reset_registration_token(Registers::Instance, 0).await.unwrap();
+    let token = token.expose();
+    let error = |why: &str| json!({"error": why});
+    for (path, body, said) in [
+        ("/jobs/request", json!({"info": info()}), error("token is missing")),
+        ("/runners/verify", Value::Null, error("token is missing")),
+        ("/runners/reset_authentication_token", json!({}), error("token is missing")),
+        (
+            "/runners",
+            json!({"token": token, "access_level": "odd"}),
+            error("access_level does not have a valid value"),
+        ),
+        (
+            "/runners",
+            json!({"token": token, "paused": false, "active": true}),
+            error("active, paused are mutually exclusive"),
+        ),
+        (
+            "/runners",
+            json!({"token": token, "maintenance_note": "a", "maintainer_note": "b"}),
+            error("maintainer_note, maintenance_note are mutually exclusive"),
+        ),
+        (
+            "/runners",
+            json!({"token": token, "maintenance_note": "x".repeat(1025)}),
+            json!({"message": {"maintenance_note": ["is too long (maximum is 1024 characters)"]}}),
+        ),
+    ] {
+        let answer = server.post(path, body).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{path}: {said}");
+        assert_eq!(answer.json::<Value>().await.unwrap(), said);
+    }
+    let body = json!({"token": token, "tag_list": ["a", "b"], "active": false, "maintainer_note": "by hand"});
+    let made: Value = server.post("/runners", body).await.json().await.unwrap();
+    let paused = harrier_base::Secret::new(made["token"].as_str().unwrap());
+    let view = server.app.store.runner(made["id"].as_i64().unwrap()).await.unwrap();
+    assert_eq!(
+        (view.offer.tags.len(), view.offer.paused, view.maintenance_note.as_str()),
+        (2, true, "by hand")
+    );
+
+    // A runner that is paused is told that there is nothing; one whose project is gone, that it is of no use.
+    let (project, sha) = server.project("g/p", &[(".gitlab-ci.yml", "a: {script: x, tags: [a]}\n")]).await;
+    server.pipeline(&project, &sha).await;
+    let nothing = server.ask(&paused).await;
+    assert_eq!(nothing.status(), StatusCode::NO_CONTENT);
+    assert!(!header(&nothing, "x-gitlab-last-update").is_empty());
+    assert_eq!(header(&nothing, "gitlab-ci-builds-polling"), "yes");
+    let token = server.app.store.reset_registration_token(Registers::Project(project.id), 0).await.unwrap();
+    let own: Value = server.post("/runners", json!({"token": token.expose()})).await.json().await.unwrap();
+    let own = harrier_base::Secret::new(own["token"].as_str().unwrap());
+    server.app.store.delete_project(project.id).await.unwrap();
+    assert_eq!(server.ask(&own).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let verified = server.post("/runners/verify", json!({"token": own.expose()})).await;
+    assert_eq!(verified.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let gone =
+        server.call(Method::DELETE, "/runners").json(&json!({"token": own.expose()})).send().await.unwrap();
+    assert_eq!(gone.status(), StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn updates_and_uploads_take_what_the_contract_lists() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path()).await;
+    let (project, sha) = server.project("g/p", &[(".gitlab-ci.yml", "a: {script: x}\n")]).await;
+    server.pipeline(&project, &sha).await;
+    let runner = server.runner(&[]).await;
+    let job = server.take(&runner).await;
+    let none = server.put(&job, json!({})).await;
+    assert_eq!(none.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(none.json::<Value>().await.unwrap(), json!({"error": "state is missing"}));
+    assert_eq!(server.put(&job, json!({"state": "odd"})).await.status(), StatusCode::BAD_REQUEST);
+    for (query, public) in [
+        ("artifact_type=archive&accessibility=private", false),
+        ("artifact_type=junit&accessibility=public", true),
+    ] {
+        assert_eq!(server.upload(&job, query, "x", b"<testsuite/>").await.status(), StatusCode::CREATED);
+        let kind = if public { "junit" } else { "archive" };
+        let kept = server.app.store.artifact(job.id, kind).await.unwrap().unwrap();
+        assert_eq!(kept.public, public, "{query}");
+    }
+    // The token as a parameter counts like the one of the header.
+    let call = server
+        .call(Method::POST, &format!("/jobs/{}/artifacts?artifact_type=metrics&token={}", job.id, job.token));
+    let form = reqwest::multipart::Form::new()
+        .part("file", reqwest::multipart::Part::bytes(&b"m"[..]).file_name("m"));
+    assert_eq!(call.multipart(form).send().await.unwrap().status(), StatusCode::CREATED);
+    let body = json!({"state": "failed", "failure_reason": "script_failure", "exit_code": -5, "checksum": "crc32:00000000",
+        "runtime_environment_key": "k"});
+    let ended = server.put(&job, body).await;
+    assert_eq!((ended.status(), job_status(&ended)), (StatusCode::OK, "failed".into()));
+    assert_eq!(ended.text().await.unwrap(), "200");
+    assert_eq!(server.app.store.job(job.id).await.unwrap().exit_code, Some(0));
+}

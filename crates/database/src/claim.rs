@@ -52,6 +52,8 @@ pub struct Claim {
     pub runner: RunnerView,
     /// Pending jobs that the runner may take, this one included.
     pub queue: usize,
+    /// Other jobs of the project that run on runners of the instance.
+    pub on_instance_runners: usize,
 }
 
 /// A job whose archive another one downloads.
@@ -135,6 +137,7 @@ impl Store {
                     sources: sources.into_iter().filter(|s| s.downloads).map(|s| s.source).collect(),
                     runner: taker,
                     queue,
+                    on_instance_runners: on_instance_runners(tx, &found)?,
                 };
                 tx.changed(Change::Runner { runner: ask.runner, offer: false });
                 return Ok(Some(claim));
@@ -233,6 +236,17 @@ fn choose(tx: &mut dyn Tx, offer: &Offer) -> Result<Option<(i64, usize)>> {
         fitting.sort_by_key(|class| (busy.get(&class.wants.project).copied().unwrap_or(0), class.oldest));
     }
     Ok(fitting.first().map(|class| (class.oldest, queue)))
+}
+
+/// Other jobs of a job's project that run on runners of the instance.
+fn on_instance_runners(tx: &mut dyn Tx, found: &JobView) -> Result<usize> {
+    let count: Option<usize> = scalar(
+        tx,
+        "SELECT COUNT(*) FROM jobs JOIN runners ON runners.id = jobs.runner_id WHERE jobs.project_id = $1 AND jobs.id <> $2 AND \
+         jobs.status IN ('running', 'canceling') AND runners.kind = 'instance_type'",
+        params![found.project, found.id],
+    )?;
+    Ok(count.unwrap_or(0))
 }
 
 /// Jobs at work by project.

@@ -167,6 +167,7 @@ pub fn job_payload(job: &Job, facts: JobFacts<'_>) -> JobPayload {
         timeout = timeout.min(facts.max_timeout);
     }
     let mut info = facts.info.clone();
+    info.id = facts.id;
     info.name.clone_from(&job.name);
     info.stage.clone_from(&job.stage);
     let mut git = facts.git.clone();
@@ -188,6 +189,7 @@ pub fn job_payload(job: &Job, facts: JobFacts<'_>) -> JobPayload {
         runner_info: RunnerInfo {
             timeout,
             uuid: facts.runner.as_ref().map(|runner| runner.uuid.clone()).unwrap_or_default(),
+            runner_session_url: None,
         },
         steps: steps(job, timeout),
         // `script` and `run` exclude each other, on the wire too.

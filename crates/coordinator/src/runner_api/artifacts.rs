@@ -28,6 +28,7 @@ pub struct Parameters {
     expire_in: Option<String>,
     artifact_type: Option<String>,
     artifact_format: Option<String>,
+    accessibility: Option<String>,
     token: Option<String>,
     direct_download: Option<String>,
 }
@@ -65,6 +66,7 @@ pub async fn upload(
             "expire_in" => parameters.expire_in = Some(field.text().await.map_err(broken)?),
             "artifact_type" => parameters.artifact_type = Some(field.text().await.map_err(broken)?),
             "artifact_format" => parameters.artifact_format = Some(field.text().await.map_err(broken)?),
+            "accessibility" => parameters.accessibility = Some(field.text().await.map_err(broken)?),
             _ => {}
         }
     }
@@ -110,8 +112,12 @@ async fn put(app: &Arc<App>, job: &JobView, said: Parameters, filename: String, 
     read_report(app, job, &kind, &file).await?;
     let config = app.store.config(job.pipeline).await?;
     let artifacts = config.jobs.get(job.position).and_then(|job| job.artifacts.as_ref());
-    let public = artifacts
-        .is_none_or(|a| a.public != Some(false) && a.access.as_deref().is_none_or(|access| access == "all"));
+    let public = match said.accessibility.as_deref() {
+        None | Some("") => artifacts.is_none_or(|a| {
+            a.public != Some(false) && a.access.as_deref().is_none_or(|access| access == "all")
+        }),
+        Some(said) => said == "public",
+    };
     let view = ArtifactView {
         job: job.id,
         kind: kind.clone(),

@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use harrier_api::{DeleteRequest, RunnerIdentity, VerifyRequest};
 use harrier_base::Secret;
-use harrier_database::{NewRunner, Registers, RunnerView, TokenKind};
+use harrier_database::{NewRunner, Reach, Registers, RunnerView, TokenKind};
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -32,6 +32,9 @@ struct Registration {
     paused: Option<bool>,
     active: Option<bool>,
 }
+
+/// Most characters of a note (§2.1).
+const NOTE: usize = 1024;
 
 /// A list, or a text with commas.
 #[derive(Deserialize)]
@@ -87,6 +90,24 @@ pub async fn register(State(app): State<Arc<App>>, body: Bytes) -> Answer {
             "410 Gone - registration tokens are disabled on this server",
         ));
     }
+    if asked.maintenance_note.is_some() && asked.maintainer_note.is_some() {
+        return Ok(wrong("maintainer_note, maintenance_note are mutually exclusive"));
+    }
+    if asked.paused.is_some() && asked.active.is_some() {
+        return Ok(wrong("active, paused are mutually exclusive"));
+    }
+    let protected_only = match asked.access_level.as_deref() {
+        None | Some("" | "not_protected") => false,
+        Some("ref_protected") => true,
+        Some(_) => return Ok(wrong("access_level does not have a valid value")),
+    };
+    let maintenance_note = asked.maintenance_note.or(asked.maintainer_note).unwrap_or_default();
+    if maintenance_note.chars().count() > NOTE {
+        return Err(Refusal {
+            message: serde_json::json!({ "maintenance_note": [format!("is too long (maximum is {NOTE} characters)")] }),
+            ..Refusal::new(StatusCode::BAD_REQUEST, "")
+        });
+    }
     let whom = app.store.registers(&asked.token).await?.ok_or_else(|| Refusal::forbidden(""))?;
     let tags = asked.tag_list.list();
     let run_untagged = asked.run_untagged.unwrap_or(true);
@@ -104,11 +125,11 @@ pub async fn register(State(app): State<Arc<App>>, body: Bytes) -> Answer {
             Registers::Project(project) => Some(vec![project]),
         },
         description: asked.description.unwrap_or_default(),
-        maintenance_note: asked.maintenance_note.or(asked.maintainer_note).unwrap_or_default(),
+        maintenance_note,
         tags,
         run_untagged,
         locked: asked.locked.unwrap_or(false),
-        protected_only: asked.access_level.as_deref() == Some("ref_protected"),
+        protected_only,
         maximum_timeout: asked.maximum_timeout,
         paused: asked.paused.unwrap_or_else(|| asked.active == Some(false)),
         created_by: None,
@@ -116,6 +137,18 @@ pub async fn register(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     };
     let (runner, token) = app.store.create_runner(new, TokenKind::LegacyRunner, app.now()).await?;
     Ok((StatusCode::CREATED, Json(identity(&runner, token))).into_response())
+}
+
+/// The runner of a token for which there may be jobs: 422 for one of projects that are all gone.
+pub(super) async fn working_runner(app: &App, token: &Secret) -> Answer<RunnerView> {
+    let runner = runner_of(app, token).await?;
+    match &runner.offer.reach {
+        Reach::Projects(projects) if projects.is_empty() => Err(Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "422 Unprocessable Entity - the projects of this runner are gone; register it anew",
+        )),
+        Reach::Projects(_) | Reach::Instance => Ok(runner),
+    }
 }
 
 /// The runner of a token, or 403 (§1.3).
@@ -129,7 +162,10 @@ pub(super) async fn runner_of(app: &App, token: &Secret) -> Answer<RunnerView> {
 /// `POST /runners/verify` (§2.3).
 pub async fn verify(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let asked: VerifyRequest = parse(&body)?;
-    let runner = runner_of(&app, &asked.token).await?;
+    if asked.token.is_empty() {
+        return Ok(missing("token"));
+    }
+    let runner = working_runner(&app, &asked.token).await?;
     let info = said(&body).then_some(asked.info);
     app.store.contact(runner.id, asked.system_id, info, String::new(), app.now()).await?;
     Ok(Json(identity(&runner, asked.token)).into_response())
@@ -143,6 +179,9 @@ fn said(body: &Bytes) -> bool {
 /// `DELETE /runners` (§2.4).
 pub async fn unregister(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let asked: DeleteRequest = parse(&body)?;
+    if asked.token.is_empty() {
+        return Ok(missing("token"));
+    }
     let runner = runner_of(&app, &asked.token).await?;
     app.store.delete_runner(runner.id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -165,7 +204,10 @@ pub async fn unregister_manager(State(app): State<Arc<App>>, body: Bytes) -> Ans
 /// `POST /runners/reset_authentication_token` (§2.6).
 pub async fn reset(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let asked: DeleteRequest = parse(&body)?;
-    let runner = runner_of(&app, &asked.token).await?;
+    if asked.token.is_empty() {
+        return Ok(missing("token"));
+    }
+    let runner = working_runner(&app, &asked.token).await?;
     // A token that ends is followed by one that lasts as long.
     let expires = runner.token_expires_at.map(|end| {
         let now = app.now();
@@ -185,7 +227,11 @@ pub async fn discovery() -> Response {
 }
 
 /// A parameter that must be there.
-fn missing(name: &str) -> Response {
-    let body = serde_json::json!({ "error": format!("{name} is missing") });
-    (StatusCode::BAD_REQUEST, Json(body)).into_response()
+pub(super) fn missing(name: &str) -> Response {
+    wrong(&format!("{name} is missing"))
+}
+
+/// A parameter that makes no sense.
+pub(super) fn wrong(why: &str) -> Response {
+    (StatusCode::BAD_REQUEST, Json(serde_json::json!({ "error": why }))).into_response()
 }

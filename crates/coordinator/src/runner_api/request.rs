@@ -23,7 +23,10 @@ const LAST_UPDATE: &str = "harrier";
 /// The handler.
 pub async fn request(State(app): State<Arc<App>>, body: Bytes) -> Answer {
     let asked: JobRequest = parse(&body)?;
-    let runner = identity::runner_of(&app, &asked.token).await?;
+    if asked.token.is_empty() {
+        return Ok(identity::missing("token"));
+    }
+    let runner = identity::working_runner(&app, &asked.token).await?;
     let features = asked.info.features;
     let held = !asked.last_update.is_empty();
     let manager =

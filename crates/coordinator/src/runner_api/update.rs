@@ -1,5 +1,6 @@
 //! `PUT /jobs/:id` (`runner-api.md` §5): a job is accepted, is still at work, or has ended. Coverage is read from the whole log here.
 
+use super::identity::missing;
 use super::job_token::{job_for, token};
 use super::parse;
 use crate::answer::{Answer, Refusal};
@@ -12,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use harrier_api::{JobState, UpdateRequest};
 use harrier_database::{JobView, TraceEnd};
 use harrier_pipeline::{Outcome, Status};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// The handler.
@@ -21,7 +23,11 @@ pub async fn update(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
-    let said: UpdateRequest = parse(&body)?;
+    let said: UpdateRequest = match parse::<Value>(&body)? {
+        body if body["state"].is_string() => serde_json::from_value(body)
+            .map_err(|error| Refusal::bad(&format!("the body is not the JSON it should be: {error}")))?,
+        _ => return Ok(missing("state")),
+    };
     let token = token(&headers, Some(&said.token));
     let job = job_for(&app, id, &token).await?;
     let now = app.now();
