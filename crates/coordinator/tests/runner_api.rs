@@ -539,7 +539,7 @@ async fn the_payload_has_what_the_contract_lists() {
         "git_info": {
             "repo_url": "text", "ref": "text", "sha": "text", "before_sha": "text", "ref_type": "text", "refspecs": "texts",
             "depth": "int", "repo_object_format": "text", "protected": "bool"},
-        "runner_info": {"timeout": "int", "runner_session_url": "?text"},
+        "runner_info": {"timeout": "int", "runner_session_url": "?text", "uuid": "text"},
         "steps": [{"name": "text", "script": "texts", "timeout": "int", "when": "text", "allow_failure": "bool"}],
         "hooks": [{"name": "text", "script": "texts"}],
         "artifacts": [{
