@@ -71,10 +71,19 @@ struct Look {
 pub fn start(level: Option<LevelFilter>, format: Option<Format>) -> LogControl {
     let look = Look { level: level.unwrap_or(LevelFilter::INFO), format: format.unwrap_or(Format::Runner) };
     let look = Arc::new(RwLock::new(look));
-    let lines = Lines { look: Arc::clone(&look), colour: std::io::stderr().is_terminal() };
+    listen(Arc::clone(&look), false);
+    LogControl { look, fixed_level: level.is_some(), fixed_format: format.is_some() }
+}
+
+/// Starts the log of a program that itself tells how jobs end: only what is wrong with the program is said.
+pub fn start_quiet() {
+    listen(Arc::new(RwLock::new(Look { level: LevelFilter::WARN, format: Format::Runner })), true);
+}
+
+fn listen(look: Arc<RwLock<Look>>, quiet: bool) {
+    let lines = Lines { look, quiet, colour: std::io::stderr().is_terminal() };
     // It fails only if there is a log already, which is then as good.
     let _ = tracing_subscriber::registry().with(lines).try_init();
-    LogControl { look, fixed_level: level.is_some(), fixed_format: format.is_some() }
 }
 
 impl LogControl {
@@ -112,8 +121,13 @@ pub fn counts() -> Arc<LogCounts> {
 
 struct Lines {
     look: Arc<RwLock<Look>>,
+    /// How jobs end is told elsewhere.
+    quiet: bool,
     colour: bool,
 }
+
+/// Where a runner says how a job ended.
+const ENDS_OF_JOBS: &str = "harrier_runner::job";
 
 impl Lines {
     fn look(&self) -> Look {
@@ -126,7 +140,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         // Libraries speak only when something is wrong.
         let ours = metadata.target().starts_with("harrier") || *metadata.level() <= Level::WARN;
         // Spans carry the fields of a job, whatever the level.
-        metadata.is_span() || (ours && *metadata.level() <= self.look().level)
+        let told = self.quiet && metadata.target() == ENDS_OF_JOBS && *metadata.level() > Level::ERROR;
+        metadata.is_span() || (ours && !told && *metadata.level() <= self.look().level)
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, cx: Context<'_, S>) {

@@ -51,12 +51,18 @@ async function refresh() {
         // A part somebody is working in is left until they are done.
         if (!fresh || fresh.isEqualNode(part) || part.contains(document.activeElement) && document.activeElement.matches("input,textarea,select")) continue;
         const open = all("details", part).map((element) => element.open);
-        const focus = part.contains(document.activeElement) ? all("a,button,summary", part).indexOf(document.activeElement) : -1;
+        const stops = all("a,button,summary", part);
+        const focus = part.contains(document.activeElement) ? stops.indexOf(document.activeElement) : -1;
         part.replaceWith(fresh);
         all("details", fresh).forEach((element, index) => {
           if (open[index]) element.open = true;
         });
-        if (focus >= 0) all("a,button,summary", fresh)[focus]?.focus();
+        if (focus >= 0) {
+          // The same link or button, wherever it is now; else what stands in its place.
+          const deed = (stop) => stop.getAttribute("href") ?? stop.form?.getAttribute("action");
+          const now = all("a,button,summary", fresh);
+          (now.find((stop) => deed(stop) && deed(stop) === deed(stops[focus])) ?? now[focus])?.focus();
+        }
         localTimes(fresh);
       }
     }

@@ -106,7 +106,7 @@ pub fn profile_page(page: &Page, profile: &ProfilePage) -> String {
                 td { (token.name) } td { (token.scopes) }
                 td { @if token.expires.is_some() { (ago(token.expires, page.now, t)) } @else { (t.never) } }
                 td { @if token.last_used.is_some() { (ago(token.last_used, page.now, t)) } @else { (t.never) } }
-                td { (form::button(page, &format!("/-/profile/tokens/{}/delete", token.id), t.delete, "danger")) }
+                td.deeds { (form::button(page, &format!("/-/profile/tokens/{}/delete", token.id), t.delete, "danger")) }
             } } }
         } } }
         (form::more(page, t.new_token, "/-/profile/tokens", &html! {

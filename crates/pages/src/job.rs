@@ -52,7 +52,7 @@ pub enum Why {
     DelayedUntil(i64),
     /// It waits for a person.
     NeedsAPerson,
-    /// Of the failure, in words (`runner-api.md` §14.1).
+    /// The reason, as runners and the server name it (`runner-api.md` §14.1).
     Failed(String),
 }
 
@@ -103,8 +103,44 @@ impl Why {
             (Language::Chinese, Self::DelayedUntil(at)) => format!("将于 {} 开始", crate::time::iso(*at)),
             (Language::English, Self::NeedsAPerson) => "waits until somebody runs it".into(),
             (Language::Chinese, Self::NeedsAPerson) => "等待手动运行".into(),
-            (_, Self::Failed(text)) => text.clone(),
+            (language, Self::Failed(reason)) => failure(language, reason),
         }
+    }
+}
+
+/// A reason in words; one that has none here is shown as it is named.
+fn failure(language: Language, reason: &str) -> String {
+    let (english, chinese) = match reason {
+        "script_failure" => ("the script failed", "脚本执行失败"),
+        "runner_system_failure" => ("the runner had trouble", "运行器系统故障"),
+        "runner_unsupported" => ("the runner is too old or cannot do this", "运行器不支持"),
+        "job_execution_timeout" => ("it took longer than its time limit", "超过了作业时限"),
+        "stuck_or_timeout_failure" => {
+            ("no runner took it, or its runner fell silent", "没有运行器接手，或运行器失去响应")
+        }
+        "missing_dependency_failure" => ("artifacts that it needs are gone", "所需的产物已不存在"),
+        "image_pull_failure" => ("its image cannot be pulled", "无法拉取镜像"),
+        "runner_configuration_error" => ("the runner's configuration is wrong", "运行器配置错误"),
+        "unmet_prerequisites" => ("what it needs is not there", "前置条件未满足"),
+        "trace_size_exceeded" => ("its log became too long", "日志过长"),
+        "scheduler_failure" => ("the server could not hand it out", "服务器无法分派该作业"),
+        "data_integrity_failure" => ("its data is damaged", "数据已损坏"),
+        "api_failure" => ("the runner could not reach the server", "运行器无法连接服务器"),
+        "downstream_pipeline_creation_failed" => {
+            ("the pipeline that it starts could not be made", "无法创建下游流水线")
+        }
+        "downstream_bridge_project_not_found" => {
+            ("the project whose pipeline it starts is not there", "找不到下游项目")
+        }
+        "insufficient_bridge_permissions" => {
+            ("who started it may not start pipelines there", "没有启动下游流水线的权限")
+        }
+        "job_canceled" => ("it was canceled", "已取消"),
+        other => return other.replace('_', " "),
+    };
+    match language {
+        Language::English => english.to_owned(),
+        Language::Chinese => chinese.to_owned(),
     }
 }
 

@@ -272,8 +272,8 @@ texts! {
     success_rate: "Passed", "成功率";
     durations_chart: "How long pipelines took", "流水线耗时";
     success_chart: "Pipelines by day", "每日流水线";
-    median: "median", "中位数";
-    slowest: "longest", "最长";
+    median: "Median", "中位数";
+    slowest: "Longest", "最长";
     not_found: "Not found", "未找到";
     not_found_hint: "It does not exist, or you may not see it.", "它不存在，或您无权查看。";
     forbidden: "Not allowed", "没有权限";

@@ -92,7 +92,7 @@ pub(super) async fn why(
     let told = |names: Vec<String>, why: fn(Vec<String>) -> Why| (!names.is_empty()).then(|| why(names));
     match job.status {
         Status::Failed => {
-            return Ok(job.failure_reason.as_deref().map(|reason| Why::Failed(reason.replace('_', " "))));
+            return Ok(job.failure_reason.as_deref().map(|reason| Why::Failed(reason.to_owned())));
         }
         Status::Created => {
             return Ok(told(

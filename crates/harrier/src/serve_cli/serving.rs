@@ -7,6 +7,10 @@ use harrier_coordinator::{
     App, Credentials, Network, ObjectStorage, Registry, RegistryLogin, Settings, Templates, credentials_in,
     serve_on,
 };
+use harrier_database::{Change, DatabaseError};
+use harrier_pipeline::Status;
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -222,6 +226,7 @@ pub(super) async fn ended() {
 /// Prints how pipelines end, until the server does.
 pub(super) async fn print_results(app: Arc<App>) {
     let mut news = app.notifier.follow();
+    let colour = std::io::stdout().is_terminal();
     loop {
         let change = match news.recv().await {
             Ok(harrier_coordinator::News::Change(change)) => change,
@@ -229,30 +234,55 @@ pub(super) async fn print_results(app: Arc<App>) {
             Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => continue,
             Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
         };
-        let harrier_database::Change::Pipeline { pipeline, status, .. } = change else { continue };
+        let Change::Pipeline { pipeline, status, .. } = change else { continue };
         if !status.is_complete() {
             continue;
         }
-        let (Ok(found), Ok(project)) = (app.store.pipeline(pipeline).await, project_of(&app, pipeline).await)
-        else {
-            continue;
-        };
-        let took = found.finished_at.unwrap_or(found.created_at) - found.created_at;
-        println!(
-            "{project} {} {}: pipeline #{} {}{} in {:.2} s  {}/{project}/-/pipelines/{}",
-            found.git_ref,
-            found.sha.get(..8).unwrap_or(&found.sha),
-            found.id,
-            found.status.word(),
-            if found.warnings { " with warnings" } else { "" },
-            took as f64 / 1000.0,
-            app.settings.external_url,
-            found.id,
-        );
+        // One that is gone has no result.
+        if let Ok(text) = result(&app, pipeline, colour).await {
+            print!("{text}");
+        }
     }
 }
 
-async fn project_of(app: &App, pipeline: i64) -> Result<String, harrier_database::DatabaseError> {
-    let project = app.store.pipeline(pipeline).await?.project;
-    Ok(app.store.project(project).await?.path)
+/// How a pipeline ended, with a line for each error of its configuration and each job that failed it.
+async fn result(app: &App, pipeline: i64, colour: bool) -> Result<String, DatabaseError> {
+    let found = app.store.pipeline(pipeline).await?;
+    let project = app.store.project(found.project).await?.path;
+    let at = format!("{}/{project}/-", app.settings.external_url);
+    let took = found.finished_at.unwrap_or(found.created_at) - found.created_at;
+    let (word, code) = (found.status.word(), colour_of(found.status, found.warnings));
+    let word = if colour { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() };
+    let mut text = format!(
+        "{project} {} {}: pipeline #{} {word}{} in {:.2} s  {at}/pipelines/{}\n",
+        found.git_ref,
+        found.sha.get(..8).unwrap_or(&found.sha),
+        found.id,
+        if found.warnings { " with warnings" } else { "" },
+        took as f64 / 1000.0,
+        found.id,
+    );
+    for error in found.messages.iter().filter(|message| message.error) {
+        let _ = writeln!(text, "  {}", error.text);
+    }
+    if found.status != Status::Failed {
+        return Ok(text);
+    }
+    let jobs = app.store.jobs(pipeline, false).await?;
+    for job in jobs.iter().filter(|job| job.status == Status::Failed && !job.allowed) {
+        let why = job.failure_reason.as_deref().unwrap_or("failed").replace('_', " ");
+        let code = job.exit_code.map_or_else(String::new, |code| format!(", exit code {code}"));
+        let _ = writeln!(text, "  {}: {why}{code}  {at}/jobs/{}", job.name, job.id);
+    }
+    Ok(text)
+}
+
+/// Of a word in a terminal.
+fn colour_of(status: Status, warnings: bool) -> u8 {
+    match status {
+        Status::Success if warnings => 33,
+        Status::Success => 32,
+        Status::Failed => 31,
+        _ => 90,
+    }
 }

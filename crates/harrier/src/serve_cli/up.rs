@@ -2,7 +2,7 @@
 
 use super::serving::{Address, Log, ended, print_results};
 use super::{Place, ServeError, finish, first_start, runtime};
-use crate::runner_cli;
+use crate::{log_format, runner_cli};
 use clap::ValueEnum;
 use harrier_base::Secret;
 use harrier_coordinator::{App, Settings, serve_on};
@@ -45,7 +45,11 @@ enum ExecutorName {
 
 /// Runs the command.
 pub fn up(args: &UpArgs) -> ExitCode {
-    args.log.start();
+    // On a terminal the results are enough.
+    match args.log.wanted() {
+        true => args.log.start(),
+        false => log_format::start_quiet(),
+    }
     finish(runtime().and_then(|runtime| {
         let outcome = runtime.block_on(run(args));
         runtime.shutdown_timeout(std::time::Duration::from_secs(1));
@@ -55,7 +59,6 @@ pub fn up(args: &UpArgs) -> ExitCode {
 
 async fn run(args: &UpArgs) -> Result<(), ServeError> {
     let (listener, at) = args.address.bind().await?;
-    // On a terminal the results are enough.
     let settings = Settings { narrate: args.log.wanted(), ..args.address.settings(at)? };
     let app = args.place.open(settings).await?;
     let link = first_start::administrator(&app).await?;

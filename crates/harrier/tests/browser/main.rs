@@ -18,6 +18,10 @@ const TAB: &str = "\u{e004}";
 const ENTER: &str = "\u{e007}";
 const SHIFT: &str = "\u{e008}";
 
+/// On the page of kestrel's pipeline: nothing moves any more, and one job waits.
+const SETTLED: &str = "document.querySelectorAll('#pipeline .sign.good').length == 3 && document.querySelector('#pipeline .sign.manual') && \
+    document.querySelectorAll('#pipeline .sign.bad').length == 1 && document.querySelectorAll('#pipeline .sign.warn').length == 1";
+
 fn pictures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/screenshots")
 }
@@ -231,7 +235,7 @@ async fn every_page_can_be_read_in_light_and_dark_in_chinese_and_on_a_phone() {
     }
     site.project("broken", &[(".gitlab-ci.yml", "a:\n  stage: nowhere\n  script: x\n")]);
     browser.go("/root/kestrel/-/pipelines/1").await;
-    browser.until("document.querySelectorAll('#pipeline .sign.good').length >= 3 && document.querySelector('#pipeline .sign.manual') && document.querySelectorAll('#pipeline .sign.bad').length == 1").await;
+    browser.until(SETTLED).await;
     browser.go("/root/swift/-/pipelines").await;
     browser.until("document.querySelectorAll('.state.good, .state.bad').length == 4").await;
     browser.go("/root/kestrel/-/pipelines/1").await;
@@ -375,7 +379,7 @@ async fn the_keyboard_alone_does() {
     std::fs::write(site.gate(), "").unwrap();
     site.kestrel();
     browser.go("/root/kestrel/-/pipelines/1").await;
-    browser.until("document.querySelectorAll('#pipeline .sign.good').length >= 3").await;
+    browser.until(SETTLED).await;
     let compile = job(&mut browser, "compile").await;
 
     // Everything that can be used is a stop, in the order of the page, and shows that it is one.
