@@ -35,7 +35,6 @@ topics! {
     "introduction": "docs/introduction.md";
     "getting-started": "docs/getting-started.md";
     "installing": "docs/installing.md";
-    "installing": "docs/installing.md";
     "how-to": "docs/how-to.md";
     "how-to.zh-CN": "docs/how-to.zh-CN.md";
     "local": "docs/local.md";
