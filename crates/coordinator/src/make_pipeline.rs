@@ -312,10 +312,10 @@ impl App {
         Ok(Made::Pipeline(Box::new(made)))
     }
 
-    /// All variables of the instance and a project; which of them a job sees, the compiler finds.
+    /// All variables of the instance, a project and the groups it is in; which of them a job sees, the compiler finds.
     pub(crate) async fn scoped_variables(&self, project: i64) -> Result<Vec<ProjectVariable>, MakeError> {
         let mut all = Vec::new();
-        for (level, of) in [(0, None), (1, Some(project))] {
+        for (level, of) in (0..).zip(self.store.variable_owners(project).await?) {
             all.extend(self.store.variables(of).await?.into_iter().map(|kept| ProjectVariable {
                 variable: kept.variable,
                 scope: kept.environment_scope,

@@ -450,6 +450,90 @@ async fn a_script_goes_its_way() {
 }
 
 /// The text of an answer, and one of its headers.
+#[tokio::test]
+async fn groups_have_variables_and_texts_are_checked_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(home.path()).await;
+    let root = user(&server, "root", true).await;
+    let secret = token(&server, &root, &["api"]).await;
+    let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
+    let ok = async |method: &Method, path: &str, body: Value, status: u16| {
+        gives(&server, method.clone(), path, &secret, body, status).await
+    };
+    let config = "job:\n  script: x\n  environment: prod\n  artifacts: {paths: [out]}\n  rules: [{if: $SWITCH == \"on\"}]\n";
+    let (app, sha) = server.project("tools/ci/app", &[(".gitlab-ci.yml", config)]).await;
+    ok(&post, "/groups", json!({"path": "tools"}), 201).await;
+    let of = "/groups/tools/variables";
+    ok(&post, of, json!({"key": "SWITCH", "value": "on"}), 201).await;
+    let made = ok(
+        &post,
+        of,
+        json!({"key": "LOGIN", "value": "12345678", "masked": true, "protected": true, "variable_type": "file",
+            "environment_scope": "prod"}),
+        201,
+    )
+    .await;
+    assert_eq!((&made["environment_scope"], &made["variable_type"]), (&json!("prod"), &json!("file")));
+    ok(&post, "/groups/tools%2Fci/variables", json!({"key": "LEVEL", "value": "inner"}), 201).await;
+    ok(&post, of, json!({"key": "LEVEL", "value": "outer"}), 201).await;
+    assert_eq!(ok(&get, of, json!({}), 200).await.as_array().unwrap().len(), 3);
+    assert_eq!(
+        ok(&post, of, json!({"key": "LEVEL", "value": "v"}), 400).await["message"]["key"][0],
+        "(LEVEL) has already been taken"
+    );
+    assert_eq!(ok(&put, &format!("{of}/LEVEL"), json!({"value": "changed"}), 200).await["value"], "changed");
+    ok(&get, "/groups/nope/variables", json!({}), 404).await;
+    let ann = token(&server, &user(&server, "ann", false).await, &["api"]).await;
+    gives(&server, Method::GET, of, &ann, json!({}), 403).await;
+
+    // Rules see them, and jobs get them.
+    server.pipeline(&app, &sha).await;
+    let runner = server.runner(&[]).await;
+    let job = server.take(&runner).await;
+    assert_eq!(job.variable("LEVEL").as_deref(), Some("inner"));
+    assert_eq!(job.variable("LOGIN").as_deref(), Some("12345678"));
+    let login = job.payload["variables"].as_array().unwrap().iter().find(|v| v["key"] == "LOGIN").unwrap();
+    assert_eq!((&login["file"], &login["masked"]), (&json!(true), &json!(true)));
+    ok(&delete, &format!("{of}/LEVEL"), json!({}), 204).await;
+    ok(&get, &format!("{of}/LEVEL"), json!({}), 404).await;
+
+    // All artifacts of a project lose their time; those of the newest successful pipeline of a ref alone stay.
+    assert_eq!(
+        server.upload(&job, "artifact_type=archive&expire_in=never", "a.zip", b"zip").await.status(),
+        201
+    );
+    assert_eq!(server.put(&job, json!({"state": "failed"})).await.status(), 200);
+    assert_eq!(server.app.store.artifacts(job.id).await.unwrap()[0].expires_at, None);
+    let said = ok(&delete, &format!("/projects/{}/artifacts", app.id), json!({}), 202).await;
+    assert_eq!(said["message"], "202 Accepted");
+    let gone = async {
+        while !server.app.store.artifacts(job.id).await.unwrap().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(support::PATIENCE, gone).await.is_ok(), "the artifact stays");
+    let file = server.app.data.artifact(job.id, "archive");
+    let gone = async {
+        while file.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(support::PATIENCE, gone).await.is_ok(), "its file stays");
+
+    // A text of no project.
+    let said = ok(&post, "/ci/lint", json!({"content": "a: {script: x}", "include_jobs": true}), 200).await;
+    assert_eq!(
+        (&said["status"], &said["valid"], &said["jobs"][0]["name"]),
+        (&json!("valid"), &json!(true), &json!("a"))
+    );
+    assert!(said["merged_yaml"].as_str().unwrap().contains("script"));
+    let said = ok(&post, "/ci/lint", json!({"content": "a: {stage: nope, script: x}"}), 200).await;
+    assert_eq!((&said["status"], said["errors"].as_array().unwrap().len()), (&json!("invalid"), 1));
+    let said = ok(&post, "/ci/lint", json!({"content": "include: {local: /x.yml}"}), 200).await;
+    assert_eq!(said["valid"], json!(false), "{said}");
+    ok(&post, "/ci/lint", json!({}), 400).await;
+}
+
 async fn text(server: &Server, path: &str, token: &Secret, name: &str) -> (u16, Vec<u8>, String) {
     let answer = ask(server, Method::GET, path, Some(token), json!({})).await;
     let (status, value) = (answer.status().as_u16(), header(&answer, name));

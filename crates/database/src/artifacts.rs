@@ -1,6 +1,7 @@
 //! What jobs left: archives and reports by kind, variables of dotenv reports, counts of tests. The bytes are files of the
 //! coordinator's. Called by the runner API after a file is in its place.
 
+use crate::change::Change;
 use crate::error::{DatabaseError, Result};
 use crate::jobs::{conflict, job};
 use crate::objects::{arrive, unwanted};
@@ -171,6 +172,20 @@ impl Store {
         self.write(move |tx| {
             tx.execute("DELETE FROM job_artifacts WHERE job_id = $1 AND kind = $2", params![job, &kind])?;
             unwanted(tx, job, Some(&kind))
+        })
+        .await
+    }
+
+    /// The time of all artifacts of a project is over, also of those that were to be kept.
+    pub async fn expire_artifacts_of(&self, project: i64, now: i64) -> Result<()> {
+        self.write(move |tx| {
+            tx.execute(
+                "UPDATE job_artifacts SET expires_at = $1 WHERE (expires_at IS NULL OR expires_at > $1) AND job_id IN (SELECT id FROM \
+                 jobs WHERE project_id = $2)",
+                params![now, project],
+            )?;
+            tx.changed(Change::Due);
+            Ok(())
         })
         .await
     }

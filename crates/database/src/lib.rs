@@ -68,5 +68,5 @@ pub use seal::Sealer;
 pub use sqlite::copy_sqlite;
 pub use store::{Place, Store};
 pub use token::{TokenKind, token_hash};
-pub use variables::CiVariable;
+pub use variables::{CiVariable, VariableOwner};
 pub use views::{JobView, Message, Page, PageAt, PipelineView};

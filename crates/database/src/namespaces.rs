@@ -1,5 +1,5 @@
-//! What stands before the last part of projects' paths: users and groups. Groups have no members and no variables of their own;
-//! they are names. Called by the API.
+//! What stands before the last part of projects' paths: users and groups. Groups have variables and no members of their own.
+//! Called by the API.
 
 use crate::error::Result;
 use crate::projects::namespace;

@@ -10,7 +10,7 @@ use harrier_database::{
     EnvironmentState, EnvironmentView, Fetched, JobFilter, LOG, Login, MergeRequestEdit, MergeRequestFilter,
     MergeRequestState, MirrorEdit, NewMergeRequest, NewMirror, NewProject, NewRunner, NewSchedule, NewToken,
     NewUser, PageAt, Patience, PipelineFilter, PipelineOrder, ProjectEdit, ProjectSettings, Put, Registers,
-    RunnerEdit, ScheduleEdit, Store, TokenKind, TraceEnd, WhyPending,
+    RunnerEdit, ScheduleEdit, Store, TokenKind, TraceEnd, VariableOwner, WhyPending,
 };
 use harrier_pipeline::{Outcome, Status};
 use support::{Home, features, pipeline, pipeline_of, project, runner, runner_with, states};
@@ -618,6 +618,25 @@ async fn variables_by_rank(store: Store) {
     store.set_variable(Some(project.id), one("new", "*", false), true).await.unwrap();
     store.delete_variable(None, "KEY", "*").await.unwrap();
     assert_eq!(values(store.variables_for(project.id, false, None).await.unwrap()), ["new"]);
+
+    // Groups: the nearer wins; nobody else's, and none of users.
+    let deep = self::project(&store, "g/sub/q").await;
+    let (outer, inner) =
+        (store.ensure_namespace("g").await.unwrap().id, store.ensure_namespace("g/sub").await.unwrap().id);
+    let other = store.ensure_namespace("g2").await.unwrap().id;
+    for (group, value) in [(outer, "outer"), (inner, "inner"), (other, "other")] {
+        store.set_variable(VariableOwner::Group(group), one(value, "*", false), false).await.unwrap();
+    }
+    store.set_variable(VariableOwner::Group(outer), one("review", "review/*", false), false).await.unwrap();
+    let again = store.set_variable(VariableOwner::Group(outer), one("outer", "*", false), false).await;
+    assert!(matches!(again, Err(DatabaseError::Taken { .. })));
+    store.set_variable(Some(deep.id), one("own", "*", false), false).await.unwrap();
+    let got = async |id| values(store.variables_for(id, false, Some("review/x")).await.unwrap());
+    assert_eq!(got(deep.id).await, ["outer", "review", "inner", "own"]);
+    assert_eq!(got(project.id).await, ["outer", "review", "new"]);
+    store.delete_variable(VariableOwner::Group(outer), "KEY", "*").await.unwrap();
+    assert_eq!(got(project.id).await, ["review", "new"]);
+    assert_eq!(store.variables(VariableOwner::Group(inner)).await.unwrap().len(), 1);
 }
 
 async fn why_pending(store: Store) {

@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use harrier_database::{AccessLevel, ArtifactView, JobView};
 use harrier_pipeline::Status;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 async fn archive(call: &Call, job: &JobView) -> Result<ArtifactView, Failure> {
     need_seen(call, job)?;
@@ -69,6 +69,11 @@ pub(super) async fn keep(call: Call) -> Done {
     archive(&call, &found).await?;
     call.app.store.keep_artifacts(found.id).await?;
     Ok(Reply::Json(super::entities::Jobs::new(&call.app).await?.show(&found).await?))
+}
+
+pub(super) async fn expire_all(call: Call) -> Done {
+    call.app.store.expire_artifacts_of(call.project()?.id, call.now).await?;
+    Ok(Reply::Json(json!({ "message": "202 Accepted" })))
 }
 
 pub(super) async fn delete(call: Call) -> Done {

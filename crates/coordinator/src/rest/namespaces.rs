@@ -1,5 +1,5 @@
-//! Namespaces and groups: what stands before the last part of projects' paths. They have no members and no variables of their own,
-//! so who sees one is who sees a project in it.
+//! Namespaces and groups: what stands before the last part of projects' paths. Groups have variables, which administrators set,
+//! and no members: who sees one is who sees a project in it.
 
 use super::call::{Call, Done, Failure, Reply};
 use super::projects;
@@ -100,6 +100,12 @@ pub(super) async fn groups(call: Call) -> Done {
 fn one_group<'a>(call: &Call, all: &'a [NamespaceView]) -> Result<&'a NamespaceView, Failure> {
     let found = find(call, all, "group_id", "group")?;
     if found.of_user { Err(Failure::not_found("group")) } else { Ok(found) }
+}
+
+/// The number of the group of a route.
+pub(super) async fn group_id(call: &Call) -> Result<i64, Failure> {
+    let all = seen(call).await?;
+    Ok(one_group(call, &all)?.id)
 }
 
 pub(super) async fn group(call: Call) -> Done {

@@ -155,6 +155,12 @@ routes! {
     PUT 200 "admin/ci/variables/{key}" ADMIN WRITE "Change a variable of the instance" [value variable_type protected masked raw description] => variables::edit;
     DELETE 204 "admin/ci/variables/{key}" ADMIN WRITE "Remove a variable of the instance" [] => variables::delete;
 
+    GET 200 "groups/{group_id}/variables" ADMIN READ "Variables of a group" [page] => variables::list;
+    POST 201 "groups/{group_id}/variables" ADMIN WRITE "Makes a variable of a group, for the projects in it and below it" [key value variable_type protected masked masked_and_hidden raw environment_scope description] => variables::create;
+    GET 200 "groups/{group_id}/variables/{key}" ADMIN READ "A variable of a group" [filter] => variables::one;
+    PUT 200 "groups/{group_id}/variables/{key}" ADMIN WRITE "Changes a variable of a group" [value variable_type protected masked raw environment_scope description filter] => variables::edit;
+    DELETE 204 "groups/{group_id}/variables/{key}" ADMIN WRITE "Removes a variable of a group" [filter] => variables::delete;
+
     GET 200 "runners" USER READ "Runners that the caller may see" [type status paused tag_list page] => runners::own_page;
     GET 200 "runners/all" ADMIN READ "All runners" [type status paused tag_list page] => runners::all;
     POST 201 "runners/reset_registration_token" ADMIN WRITE "A new registration token of the instance" [] => runners::reset_registration;
@@ -218,6 +224,8 @@ routes! {
     GET 200 "projects/{id}/jobs/artifacts/{ref_name}/download" GUEST FILES "Archive of the newest successful job of a ref" [job] => artifacts::download_of_ref;
     GET 200 "projects/{id}/jobs/artifacts/{ref_name}/raw/{artifact_path*}" GUEST FILES "A file of the archive of the newest successful job of a ref" [job] => artifacts::file_of_ref;
 
+    DELETE 202 "projects/{id}/artifacts" MAINTAINER WRITE "Ends the time of all artifacts of a project; those of the newest successful pipeline of a ref stay" [] => artifacts::expire_all;
+
     GET 200 "projects/{id}/pipeline_schedules" GUEST READ "Schedules" [scope page] => schedules::list;
     POST 201 "projects/{id}/pipeline_schedules" DEVELOPER WRITE "Make a schedule" [description ref cron cron_timezone active] => schedules::create;
     GET 200 "projects/{id}/pipeline_schedules/{schedule_id}" GUEST READ "A schedule" [] => schedules::one;
@@ -251,6 +259,7 @@ routes! {
     DELETE 204 "projects/{id}/runners/{runner_id}" MAINTAINER WRITE "Take a runner from a project" [] => runners::disable;
     POST 201 "projects/{id}/runners/reset_registration_token" MAINTAINER WRITE "A new registration token of a project" [] => runners::reset_registration;
 
+    POST 200 "ci/lint" USER READ "Checks a configuration of no project" [content include_merged_yaml include_jobs] => lint::of_text_alone;
     GET 200 "projects/{id}/ci/lint" DEVELOPER READ "Check the configuration of a commit" [content_ref sha ref dry_run_ref dry_run include_jobs] => lint::of_commit;
     POST 200 "projects/{id}/ci/lint" DEVELOPER WRITE "Check a configuration" [content ref dry_run include_jobs] => lint::of_text;
 
