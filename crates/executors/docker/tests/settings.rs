@@ -350,7 +350,8 @@ async fn settings_are_what_the_engine_says_of_the_containers() {
             }
             let of_build = "label=com.gitlab.gitlab-runner.type=build";
             let build = docker(&["ps", "--quiet", "--filter", &bench.label(), "--filter", of_build]);
-            docker(&["exec", "--user", "0", &build, "touch", "/builds/go"]);
+            // Not waited for: the container ends by it, and the engine may then never tell that it has ended.
+            docker(&["exec", "--detach", "--user", "0", &build, "touch", "/builds/go"]);
         };
         let (outcome, log) = {
             let (mut running, mut looking) = (Box::pin(bench.run_in(&dir)), Box::pin(looking));
