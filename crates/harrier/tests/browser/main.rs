@@ -130,6 +130,14 @@ async fn a_newcomer_sets_a_password_pushes_and_watches() {
     browser.until("document.querySelector('#job .state.good')").await;
     browser.until("document.querySelector('#log').dataset.complete == 'true'").await;
     browser.until_text("Job succeeded").await;
+    // Its end was followed, until the reader goes to another place.
+    let last =
+        "document.querySelector('#log').lastElementChild.getBoundingClientRect().bottom <= innerHeight + 1";
+    browser.until(&format!("scrollY > 0 && {last}")).await;
+    browser.click("[data-log-top]").await;
+    browser.until("document.querySelector('#L1').getBoundingClientRect().top > 0 && document.querySelector('[data-log-follow]').ariaPressed == 'false'").await;
+    browser.click("[data-log-follow]").await;
+    browser.until(last).await;
     assert_eq!(browser.run("return window.same").await, 1, "the page was not loaded again");
 
     // A log that folds, is searched, shows times and has links to its lines.
@@ -192,6 +200,16 @@ async fn a_newcomer_sets_a_password_pushes_and_watches() {
     browser.go("/root/kestrel/-/pipelines/1").await;
     browser.click(&format!("form[action='{deploy}/retry'] button")).await;
     browser.until(&format!("location.pathname == '/root/kestrel/-/pipelines/1' && !document.querySelector('a[href=\"{deploy}\"]')")).await;
+
+    // The last job that waits is cancelled: the pipeline ends before the reader's eyes.
+    browser.run("window.same = 1").await;
+    let gpu = job(&mut browser, "gpu").await;
+    browser.click(&format!("form[action='{gpu}/cancel'] button")).await;
+    browser.until("document.querySelector('#pipeline h1 .state:not(.run)')").await;
+    browser.click("#pipeline .tab:not([aria-current])").await;
+    browser.until("document.querySelectorAll('svg.graph a').length == 7 && document.querySelectorAll('svg.graph .edges path').length == 3").await;
+    browser.click("svg.graph a[aria-label^='unit'] rect").await;
+    browser.until("document.querySelector('#job h1')?.innerText.endsWith('unit')").await;
     quiet(&mut browser, "the way through").await;
 }
 
