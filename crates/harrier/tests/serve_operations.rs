@@ -309,8 +309,21 @@ async fn an_operator_sees_what_happens_and_no_secret() {
     has(&[("msg", "a log-in failed"), ("level", "warning")]);
 }
 
-/// SQLite's locks are of the process: a file that is opened and closed beside its connections drops them, and the next command that
-/// leaves takes the log of writes with it, under the server.
+/// Whether a process has a lock of POSIX on a file.
+fn locked(path: &Path, process: u32) -> bool {
+    let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).unwrap());
+    let (process, inode) = (process.to_string(), format!(":{inode}"));
+    let locks = std::fs::read_to_string("/proc/locks").unwrap();
+    locks.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.get(1) == Some(&"POSIX")
+            && words.get(4) == Some(&process.as_str())
+            && words.get(5).is_some_and(|place| place.ends_with(&inode))
+    })
+}
+
+/// SQLite's locks are of the process: a file that is opened and closed beside its connections drops them, and the next program that
+/// leaves, such as an operator's sqlite3, takes the log of writes with it, under the server.
 #[tokio::test]
 async fn commands_beside_the_server_leave_its_files_to_it() {
     let server = Server::start(&[]).await;
@@ -328,6 +341,7 @@ async fn commands_beside_the_server_leave_its_files_to_it() {
         assert_eq!(status(&server.ask("POST", "/api/v4/users", &auth, &body)), "201");
         let users = server.admin(&["list", "users"]);
         assert!(users.contains(&format!("user{round}")), "what the server wrote is seen:\n{users}");
+        assert!(locked(&data.join("harrier.db"), server.process.id()), "the server has lost its lock");
         for name in ["harrier.db", "harrier.db-wal", "harrier.db-shm"] {
             assert_eq!(mode(name), 0o600, "{name}");
         }
