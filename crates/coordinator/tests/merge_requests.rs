@@ -243,6 +243,44 @@ async fn a_branch_is_compared_with_its_target_until_it_is_merged() {
     assert_eq!(closed["state"], "closed");
     gives(&server, Method::PUT, &its, &secret, json!({"state_event": "reopen"}), 200).await;
 
+    // On its page.
+    let now = server.app.now();
+    let (session, key) = server.app.store.create_session(user.id, now + 3_600_000, now).await.unwrap();
+    let cookie = format!("harrier_session={}", key.expose());
+    let page = async |path: &str| {
+        let call = server.client.get(format!("{}/root/app/-/{path}", server.url)).header("cookie", &cookie);
+        let answer = call.send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.text().await.unwrap()
+    };
+    let list = page("merge_requests").await;
+    for text in ["!1", "Draft: more", "topic", "/-/merge_requests/1", "Open a merge request"] {
+        assert!(list.contains(text), "{text}: {list}");
+    }
+    assert!(!page("merge_requests?state=merged").await.contains("Draft: more"));
+    let shown = page("merge_requests/1").await;
+    for text in
+        [&format!("/-/pipelines/{}", newest.id), "/-/merge_requests/1/close", "/-/merge_requests/1/pipelines"]
+    {
+        assert!(shown.contains(text), "{text}: {shown}");
+    }
+    assert!(page("pipelines").await.contains("!1 topic"));
+    let form = |path: &str, pairs: &[(&str, &str)]| {
+        let mut text = form_urlencoded::Serializer::new(String::new());
+        text.extend_pairs(pairs).append_pair("csrf", session.csrf.expose());
+        let call = server.client.post(format!("{}/root/app/-/{path}", server.url)).header("cookie", &cookie);
+        call.header("content-type", "application/x-www-form-urlencoded").body(text.finish()).send()
+    };
+    // Led on to the page that then says what it is in.
+    let after = form("merge_requests/1/close", &[]).await.unwrap().text().await.unwrap();
+    assert!(after.contains("/-/merge_requests/1/reopen"), "{after}");
+    let after = form("merge_requests/1/reopen", &[]).await.unwrap().text().await.unwrap();
+    assert!(after.contains("/-/merge_requests/1/close"), "{after}");
+    let after = form("merge_requests/1/pipelines", &[]).await.unwrap();
+    assert_eq!(after.status(), 200);
+    let pair = [("source_branch", "topic"), ("target_branch", "main")];
+    assert_eq!(form("merge_requests", &pair).await.unwrap().status(), 422, "there is one");
+
     // Merged by the push that takes it in.
     work.git(&["merge", "-q", "--no-ff", "-m", "Merges topic", "topic"]);
     let said = work.push(&["main"]).await;

@@ -238,11 +238,13 @@ async fn every_route_asks_for_its_role() {
                 Need::User => browser.is_some(),
                 Need::Admin => *admin,
                 Need::Level(least) => level.is_some_and(|level| level >= least),
+                // The project is private.
+                Need::Code => *level >= Some(AccessLevel::Reporter),
             };
             asked += 1;
             match (may, browser) {
                 (false, None) => assert!(to_login, "{what}"),
-                (false, Some(_)) if level.is_none() && matches!(route.need, Need::Level(_)) => {
+                (false, Some(_)) if level.is_none() && matches!(route.need, Need::Level(_) | Need::Code) => {
                     assert_eq!(
                         status, 404,
                         "{what}: who may not see a project must not learn that it is there"

@@ -23,6 +23,8 @@ pub struct ProjectPlace {
     pub path: String,
     /// The viewer may see the settings.
     pub settings: bool,
+    /// The viewer may see its code.
+    pub code: bool,
 }
 
 /// A message shown once, after a form.
@@ -130,6 +132,9 @@ impl Page {
                     nav.sub aria-label=(t.project) {
                         a.strong href=(at) aria-current=[current("")] { (project.path) }
                         a href=(format!("{at}/-/pipelines")) aria-current=[current("pipelines")] { (t.pipelines) }
+                        @if project.code {
+                            a href=(format!("{at}/-/merge_requests")) aria-current=[current("merge_requests")] { (t.merge_requests) }
+                        }
                         a href=(format!("{at}/-/environments")) aria-current=[current("environments")] { (t.environments) }
                         a href=(format!("{at}/-/pipelines/charts")) aria-current=[current("charts")] { (t.charts) }
                         @if project.settings {
@@ -149,6 +154,7 @@ impl Page {
             _ if rest == "pipelines/charts" => "charts",
             Some("pipelines" | "jobs") => "pipelines",
             Some("environments") => "environments",
+            Some("merge_requests") => "merge_requests",
             Some("settings" | "runners") => "settings",
             _ => "",
         }

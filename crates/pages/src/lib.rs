@@ -16,6 +16,7 @@ mod frame;
 mod graph;
 mod job;
 mod log;
+mod merge_requests;
 mod mirror;
 mod pipelines;
 mod projects;
@@ -41,6 +42,10 @@ pub use frame::{Flash, Page, ProjectPlace, Viewer, error_page};
 pub use graph::{GraphJob, GraphOrder, graph};
 pub use job::{JobPage, JobPermissions, Why, job_page, log_lines};
 pub use log::{Line, Scanner, Section};
+pub use merge_requests::{
+    MergeRequestLook, MergeRequestPage, MergeRequestRow, MergeRequestsPage, merge_request_page,
+    merge_requests_page,
+};
 pub use mirror::MirrorRow;
 pub use pipelines::{
     DownstreamRow, JobCell, NewPipelinePage, PipelinePage, PipelineRow, PipelinesPage, StageColumn,

@@ -14,7 +14,7 @@ fn page(language: Language) -> Page {
         viewer: Some(Viewer { username: EVIL.into(), admin: true, csrf: "the-token".into() }),
         now: 1_795_568_523_000,
         here: format!("/{EVIL}"),
-        project: Some(ProjectPlace { path: EVIL.into(), settings: true }),
+        project: Some(ProjectPlace { path: EVIL.into(), settings: true, code: true }),
         flash: Some(Flash::Failed(EVIL.into())),
         events: Some("/-/events".into()),
     }
@@ -226,6 +226,35 @@ fn pages(page: &Page) -> Vec<(&'static str, String)> {
         newer: None,
         older: Some(2),
     };
+    let merge_request = MergeRequestRow {
+        iid: 1,
+        title: EVIL.into(),
+        state: MergeRequestLook::Opened,
+        source: EVIL.into(),
+        target: EVIL.into(),
+        labels: vec![EVIL.into()],
+        author: Some(EVIL.into()),
+        updated: 1,
+        pipeline: Some((7, Status::Failed, false)),
+    };
+    let merge_requests = MergeRequestsPage {
+        project: EVIL.into(),
+        rows: vec![merge_request.clone()],
+        state: EVIL.into(),
+        newer: Some("page=1".into()),
+        older: Some("page=3".into()),
+        opens: Some((vec![EVIL.into()], EVIL.into())),
+    };
+    let one_merge_request = MergeRequestPage {
+        project: EVIL.into(),
+        row: merge_request,
+        description: EVIL.into(),
+        sha: EVIL.into(),
+        pipelines: vec![row()],
+        may_run: true,
+        may_close: true,
+        may_reopen: true,
+    };
     let case = |verdict| TestCase {
         class: EVIL.into(),
         name: EVIL.into(),
@@ -313,6 +342,8 @@ fn pages(page: &Page) -> Vec<(&'static str, String)> {
         ("charts", charts_page(page, &charts)),
         ("runners", runners_page(page, &runners())),
         ("settings", settings_page(page, &settings)),
+        ("merge requests", merge_requests_page(page, &merge_requests)),
+        ("merge request", merge_request_page(page, &one_merge_request)),
         ("environments", environments_page(page, &environments)),
         ("environment", environment_page(page, &one_environment)),
         ("users", users_page(page, &[user])),

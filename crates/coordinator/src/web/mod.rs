@@ -7,6 +7,7 @@ mod artifacts;
 mod environments;
 mod events;
 mod jobs;
+mod merge_requests;
 mod mirror;
 mod pipelines;
 mod projects;

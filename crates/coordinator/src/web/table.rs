@@ -2,7 +2,10 @@
 //! before a handler is reached; the tests walk the same table with every role.
 
 use super::visit::{Failure, Shown, Visit, go, guard, html};
-use super::{account, admin, artifacts, environments, events, jobs, mirror, pipelines, projects, settings};
+use super::{
+    account, admin, artifacts, environments, events, jobs, merge_requests, mirror, pipelines, projects,
+    settings,
+};
 use crate::app::App;
 use crate::auth::{Caller, peer};
 use crate::git_http;
@@ -28,6 +31,8 @@ pub enum Need {
     Admin,
     /// Who is at least that in the project. A public project makes everyone a guest.
     Level(AccessLevel),
+    /// Who may fetch the project's repository: a guest, or a reporter where the project is private.
+    Code,
 }
 
 type Handler = fn(Visit) -> Pin<Box<dyn Future<Output = Shown> + Send>>;
@@ -84,6 +89,12 @@ routes! {
     GET ":/environments/{}" GUEST => environments::one;
     POST ":/environments/{}/stop" DEVELOPER => environments::stop;
     POST ":/environments/{}/delete" DEVELOPER => environments::delete;
+    GET ":/merge_requests" Need::Code => merge_requests::list;
+    POST ":/merge_requests" DEVELOPER => merge_requests::create;
+    GET ":/merge_requests/{}" Need::Code => merge_requests::one;
+    POST ":/merge_requests/{}/pipelines" DEVELOPER => merge_requests::run;
+    POST ":/merge_requests/{}/close" DEVELOPER => merge_requests::close;
+    POST ":/merge_requests/{}/reopen" DEVELOPER => merge_requests::reopen;
     GET ":/pipelines" GUEST => pipelines::list;
     POST ":/pipelines" DEVELOPER => pipelines::create;
     GET ":/pipelines/new" DEVELOPER => pipelines::new;
@@ -244,13 +255,18 @@ async fn allowed(visit: &mut Visit, route: &Route, below: Option<&str>) -> Resul
         Need::Admin if person && visit.caller.is_admin() => Ok(()),
         Need::Admin if person => Err(Failure::Forbidden),
         Need::User | Need::Admin => Err(Failure::LogIn),
-        Need::Level(least) => {
+        Need::Level(_) | Need::Code => {
             let unseen = if person { Failure::NotFound } else { Failure::LogIn };
             let project = match below {
                 Some(path) => visit.app.store.project_at(path).await?,
                 None => None,
             };
             let Some(project) = project else { return Err(unseen) };
+            let least = match route.need {
+                Need::Level(least) => least,
+                _ if project.visibility == "private" => AccessLevel::Reporter,
+                _ => AccessLevel::Guest,
+            };
             let caller = if person { visit.caller.clone() } else { Caller::Nobody };
             match caller.level(&visit.app, &project).await? {
                 None => Err(unseen),

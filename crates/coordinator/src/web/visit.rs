@@ -106,6 +106,7 @@ impl Visit {
             project: self.project.as_ref().map(|(project, level)| ProjectPlace {
                 path: project.path.clone(),
                 settings: *level >= AccessLevel::Maintainer,
+                code: project.visibility != "private" || *level >= AccessLevel::Reporter,
             }),
             flash: cookie(&self.headers, FLASH).map(|text| match decode(&text).split_once(' ') {
                 Some(("done", text)) => Flash::Done(text.to_owned()),

@@ -234,6 +234,7 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("job-manual", "JOB deploy", ""),
     ("artifacts-top", "JOB compile/artifacts/browse", "out"),
     ("environments", "/root/kestrel/-/environments", ""),
+    ("merge-requests", "/root/kestrel/-/merge_requests", ""),
     ("settings", "/root/kestrel/-/settings/ci_cd", ""),
     ("runners", "/-/admin/runners", ""),
     ("users", "/-/admin/users", "root"),
