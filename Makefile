@@ -8,23 +8,33 @@ TRIPLE ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 # Where cargo builds; cargo itself reads CARGO_TARGET_DIR too.
 BUILT := $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
 
-.PHONY: build dist cli-files test test-hosts demo bench fuzz docs clean setup
+.PHONY: build dist image deb cli-files test test-hosts demo bench fuzz docs clean setup
 
 # The release binary, static: it needs no library of the machine it runs on.
 STATIC = RUSTFLAGS="$$(scripts/rustflags $(TRIPLE))"
 RELEASE := --locked --release --target $(TRIPLE)
-# MiB it may have.
-LARGEST := 25
 
 build: setup
 	$(STATIC) $(CARGO) build $(RELEASE) -p harrier
 	install -D -m 0755 "$(BUILT)/harrier" target/release/harrier
-	@scripts/size "the binary" $$(stat -c %s target/release/harrier) $(LARGEST)
+	@scripts/size "the binary" $$(stat -c %s target/release/harrier) 25MiB
 
 # What is handed out: the binary with its completions and man pages as an archive, its bill of materials, and their sums.
 # Below target/dist. TRIPLE=aarch64-unknown-linux-gnu makes it for that machine, where its toolchain is (docs/installing.md).
 dist: build cli-files
 	scripts/dist $(TRIPLE) target/release/harrier target/cli-files target/dist
+
+# harrier:VERSION and harrier:latest in the Docker Engine of this machine; nothing is pulled.
+VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+
+image: build
+	scripts/engine.sh
+	scripts/image target/release/harrier harrier:$(VERSION) harrier:latest
+	@scripts/size "the image" $$(docker image inspect --format '{{.Size}}' harrier:$(VERSION)) 40MB
+
+# target/deb/harrier_VERSION_MACHINE.deb
+deb: build cli-files
+	scripts/deb target/release/harrier target/cli-files target/deb
 
 # Made by a build of its own, so that what is shipped does not carry the code.
 cli-files: setup

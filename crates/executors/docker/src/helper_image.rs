@@ -187,6 +187,7 @@ impl Parts {
         for library in libraries(&programs) {
             add(&mut files, &library)?;
         }
+        let files = once_each(files);
         let mut digest = Sha256::new();
         for (path, piece) in &files {
             digest.update(path.as_os_str().as_encoded_bytes());
@@ -274,6 +275,22 @@ fn add_file(
         std::fs::metadata(&source).map_err(|error| read_error(path, error))?.permissions().mode() & 0o755;
     files.insert(place, Piece::File { source, mode });
     Ok(())
+}
+
+/// One file under many names, as busybox is, is kept once; the other names lead there.
+fn once_each(files: BTreeMap<PathBuf, Piece>) -> BTreeMap<PathBuf, Piece> {
+    let mut first_of: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+    let link = |(path, piece): (PathBuf, Piece)| match piece {
+        Piece::File { source, mode } => match first_of.get(&source) {
+            Some(first) => (path, Piece::Link(first.clone())),
+            None => {
+                first_of.insert(source.clone(), path.clone());
+                (path, Piece::File { source, mode })
+            }
+        },
+        other => (path, other),
+    };
+    files.into_iter().map(link).collect()
 }
 
 /// Files and links of a directory; programs among them are told. One file under many names is kept once.

@@ -143,6 +143,24 @@ mod tests {
         assert!(!text.contains("\nUser="), "{text}");
     }
 
+    /// What the Debian package brings is what `install` writes there, but for a pointer to the manual.
+    #[test]
+    fn the_package_has_the_same_unit() {
+        let unit = Unit {
+            directory: "/home/gitlab-runner".into(),
+            syslog: false,
+            user: Some("gitlab-runner".into()),
+            ..unit()
+        };
+        let lines = |text: &str| -> Vec<String> {
+            let kept =
+                text.lines().filter(|line| !line.starts_with('#') && !line.starts_with("Documentation="));
+            kept.map(str::to_owned).collect()
+        };
+        let packaged = include_str!("../../../../packaging/gitlab-runner.service");
+        assert_eq!(lines(packaged), lines(&unit.text().expect("one line each")));
+    }
+
     #[test]
     fn a_line_break_is_refused() {
         let bad = Unit { directory: "/srv/a\nExecStartPre=x".into(), ..unit() };
