@@ -87,11 +87,11 @@ fn one_suite(page: &Page, suite: &TestSuite) -> Markup {
         } }
         @if failed.len() < suite.cases.len() { details.test {
             summary { (t.passed) ", " (t.skipped) " (" (suite.cases.len() - failed.len()) ")" }
-            div.scroll { table {
+            div.scroll { table.list {
                 thead { tr { th { (t.status) } th { (t.suite) } th { (t.test_case) } th.number { (t.time) } } }
                 tbody { @for case in suite.cases.iter().filter(|case| !bad(case)) { tr {
                     td { @if case.verdict == TestVerdict::Skipped { (t.skipped) } @else { (t.passed) } }
-                    td { (case.class) } td { (case.name) } td.number { (time(case.seconds)) }
+                    td { (case.class) } td.strong { (case.name) } td.number { (time(case.seconds)) }
                 } } }
             } }
         } }
