@@ -42,6 +42,7 @@ impl Browser {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .env("HOME", home.path())
+            .env("TMPDIR", home.path())
             .current_dir(home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
