@@ -299,7 +299,7 @@ impl App {
                 MergeRequestEdit { state: Some(MergeRequestState::Merged), ..MergeRequestEdit::default() };
             let merged = self.store.edit_merge_request(request.id, edit, self.now()).await?;
             said.push(format!("Merge request !{} is merged into {branch}.", merged.iid));
-            self.stop_what_it_deployed(project, &merged, user).await;
+            said.extend(self.stop_what_it_deployed(project, &merged, user).await);
         }
         Ok(said)
     }

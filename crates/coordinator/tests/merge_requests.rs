@@ -337,3 +337,75 @@ async fn options_of_a_push_reach_its_pipelines() {
     let said = work.push(&["-omerge_request.create", "-omerge_request.target=nowhere", "topic:third"]).await;
     assert!(said.contains("No merge request for third: there is no branch nowhere."), "{said}");
 }
+
+const FAMILY: &str = "up:
+  rules: [{ if: $CI_MERGE_REQUEST_IID }]
+  trigger: { include: child.yml }
+review:
+  script: x
+  environment: { name: review/$CI_COMMIT_REF_SLUG, on_stop: down }
+  rules: [{ if: $CI_MERGE_REQUEST_IID }]
+down:
+  script: x
+  environment: { name: review/$CI_COMMIT_REF_SLUG, action: stop }
+  rules: [{ if: $CI_MERGE_REQUEST_IID, when: manual, allow_failure: true }]
+";
+
+const CHILD: &str = "asked: { script: x, only: [merge_requests] }
+of branches: { script: x }
+docs: { script: x, rules: [{ changes: ['docs/*'] }] }
+code: { script: x, rules: [{ changes: ['src/*'] }] }
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn children_and_review_apps_belong_to_the_merge_request() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(&home.path().join("data")).await;
+    let (_, secret) = root(&server).await;
+    let remote =
+        server.url.replace("http://", &format!("http://root:{}@", secret.expose())) + "/root/app.git";
+    let work = Work::new(home.path(), remote);
+    std::fs::write(work.dir.join(".gitlab-ci.yml"), FAMILY).unwrap();
+    std::fs::write(work.dir.join("child.yml"), CHILD).unwrap();
+    work.commit("src/a");
+    work.push(&["main"]).await;
+    work.git(&["checkout", "-q", "-b", "topic"]);
+    work.commit("docs/a");
+    work.push(&["-omerge_request.create", "topic"]).await;
+    let parent = pipelines(&server, "refs/merge-requests/1/head").await.remove(0);
+    let child = async {
+        loop {
+            if let [child] = server.app.store.children(parent.id).await.unwrap()[..] {
+                return child;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let child = tokio::time::timeout(support::PATIENCE, child).await.expect("the bridge makes it");
+    assert_eq!(names(&server, child).await, ["asked", "docs"]);
+    let facts = server.app.store.pipeline(child).await.unwrap();
+    assert_eq!(
+        (facts.source.as_str(), facts.git_ref.as_str()),
+        ("parent_pipeline", "refs/merge-requests/1/head")
+    );
+    let own = gives(&server, Method::GET, "/merge_requests/1/pipelines", &secret, json!({}), 200).await;
+    assert_eq!(own.as_array().unwrap().len(), 1, "a child is not of the list");
+
+    let runner = server.runner(&[]).await;
+    loop {
+        let taken = server.take(&runner).await;
+        assert_eq!(taken.variable("CI_MERGE_REQUEST_IID").as_deref(), Some("1"));
+        assert_eq!(taken.variable("CI_COMMIT_BRANCH"), None);
+        let done = server.put(&taken, json!({"state": "success", "exit_code": 0, "output": {}})).await;
+        assert_eq!(done.status(), 200);
+        if taken.variable("CI_JOB_NAME").as_deref() == Some("review") {
+            break;
+        }
+    }
+    work.git(&["checkout", "-q", "main"]);
+    work.git(&["merge", "-q", "--no-ff", "-m", "Merges topic", "topic"]);
+    let said = work.push(&["main"]).await;
+    assert!(said.contains("Merge request !1 is merged into main."), "{said}");
+    assert!(said.contains("The environment review/topic is being stopped."), "{said}");
+    assert!(server.states(parent.id).await.contains("down=pending"), "{}", server.states(parent.id).await);
+}
