@@ -315,7 +315,7 @@ fn rows(lines: &[Line], first: usize, log: &Scanner) -> Markup {
             div.l.e[line.error].h[section.is_some()] id=(format!("L{number}"))
                 data-in=[(!inside.is_empty()).then_some(inside)]
                 data-section=[line.opens] data-collapsed=[section.filter(|s| s.collapsed).map(|_| "1")] {
-                a.n href=(format!("#L{number}")) { (number) }
+                a.n href=(format!("#L{number}")) tabindex="-1" { (number) }
                 @if let Some(time) = &line.time { span.t { (time) } }
                 @if let Some(section) = section {
                     button.fold type="button" aria-expanded="true" aria-label=(section.name) { "▾" }

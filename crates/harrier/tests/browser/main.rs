@@ -402,11 +402,17 @@ async fn the_keyboard_alone_does() {
     let compile = job(&mut browser, "compile").await;
 
     // Everything that can be used is a stop, in the order of the page, and shows that it is one.
-    let stops = "return [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex=\"0\"]')].filter((e) => e.checkVisibility()).length";
+    let stops = "[...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex=\"0\"]')].filter((e) => e.checkVisibility() && e.getAttribute('tabindex') != '-1')";
     let stop = "const e = document.activeElement; const s = getComputedStyle(e); e.dataset.met = Number(e.dataset.met ?? 0) + 1; const box = e.getBoundingClientRect(); return [e === document.body ? '' : e.outerHTML.slice(0, 90), s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2, box.bottom > 0 && box.top < innerHeight, e.dataset.met]";
-    for path in ["/root/kestrel/-/pipelines/1", "/root/kestrel/-/settings/ci_cd", "/-/admin/runners"] {
+    for path in [
+        "/root/kestrel/-/pipelines/1",
+        "/root/kestrel/-/pipelines/1?graph=needs",
+        compile.as_str(),
+        "/root/kestrel/-/settings/ci_cd",
+        "/-/admin/runners",
+    ] {
         browser.go(path).await;
-        let all = browser.run(stops).await.as_i64().unwrap();
+        let all = browser.run(&format!("return {stops}.length")).await.as_i64().unwrap();
         for number in 0..all {
             browser.press(&[TAB]).await;
             let met = browser.run(stop).await;
@@ -416,7 +422,9 @@ async fn the_keyboard_alone_does() {
                 "{path}: stop {number} is not seen: {met}"
             );
         }
-        let left = browser.run("return [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, summary')].filter((e) => e.checkVisibility() && !e.dataset.met).map((e) => e.outerHTML.slice(0, 90))").await;
+        let left =
+            format!("return {stops}.filter((e) => !e.dataset.met).map((e) => e.outerHTML.slice(0, 90))");
+        let left = browser.run(&left).await;
         assert_eq!(left, json!([]), "{path}: never reached");
     }
 
