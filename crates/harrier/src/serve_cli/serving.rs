@@ -253,9 +253,12 @@ async fn result(app: &App, pipeline: i64, colour: bool) -> Result<String, Databa
     let took = found.finished_at.unwrap_or(found.created_at) - found.created_at;
     let (word, code) = (found.status.word(), colour_of(found.status, found.warnings));
     let word = if colour { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() };
+    let of = match &found.facts.merge_request {
+        Some(request) => format!("{} (!{})", found.facts.commit.git_ref, request.iid),
+        None => found.git_ref.clone(),
+    };
     let mut text = format!(
-        "{project} {} {}: pipeline #{} {word}{} in {:.2} s  {at}/pipelines/{}\n",
-        found.git_ref,
+        "{project} {of} {}: pipeline #{} {word}{} in {:.2} s  {at}/pipelines/{}\n",
         found.sha.get(..8).unwrap_or(&found.sha),
         found.id,
         if found.warnings { " with warnings" } else { "" },
