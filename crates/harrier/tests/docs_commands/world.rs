@@ -3,6 +3,8 @@
 
 use crate::page::{Block, How, Treatment, root};
 use harrier_testkit::{FakeGitLab, Repo, S3Server};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -276,17 +278,16 @@ fn images() -> Registry {
 
 /// Ends all processes of a group: as a person at the terminal would, then for good.
 async fn end(group: u32) {
-    let signal = |name: &str| {
-        let group = format!("-{group}");
-        let sent = Command::new("kill").args(["-s", name, "--", &group]).stderr(Stdio::null()).status();
-        sent.is_ok_and(|status| status.success())
-    };
-    signal("TERM");
+    let group = Pid::from_raw(group.try_into().expect("a process id"));
+    let signal = |signal: Option<Signal>| killpg(group, signal).is_ok();
+    signal(Some(Signal::SIGTERM));
     let began = Instant::now();
-    while signal("0") {
-        if began.elapsed() > Duration::from_secs(60) {
-            signal("KILL");
+    while signal(None) {
+        let waited = began.elapsed();
+        if waited > Duration::from_secs(60) {
+            signal(Some(Signal::SIGKILL));
         }
+        assert!(waited < Duration::from_secs(90), "what a page has started does not end");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
