@@ -7,6 +7,7 @@
 
 mod coordinator;
 mod docker;
+mod idle;
 mod page;
 
 use crate::page::Page;
@@ -41,6 +42,9 @@ async fn main() -> ExitCode {
     let mut page = Page::default();
     let all = async {
         let page = &mut page;
+        if wanted("idle") {
+            idle::measure(harrier, page).await?;
+        }
         if wanted("local") {
             local(harrier, page)?;
         }
@@ -75,7 +79,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// `HARRIER_BENCH` may name one part: `local`, `shell`, `docker` or `coordinator`.
+/// `HARRIER_BENCH` may name one part: `idle`, `local`, `shell`, `docker` or `coordinator`.
 fn wanted(part: &str) -> bool {
     std::env::var("HARRIER_BENCH").map_or(true, |only| only.is_empty() || only == part)
 }
