@@ -151,16 +151,23 @@ impl Repository {
 
     /// The message of an annotated tag; empty for one that only points at a commit.
     pub fn tag_message(&self, tag: &str) -> Result<String, GitError> {
-        let object = self.objects(&[format!("refs/tags/{tag}")])?.into_iter().next().flatten();
-        Ok(match object {
-            Some(object) if object.kind == "tag" => {
+        let found = self.tag_objects(&[tag])?.into_iter().next().flatten();
+        Ok(found.and_then(|tag| tag.message).unwrap_or_default())
+    }
+
+    /// The objects that tags name, with the messages of those that have one.
+    pub fn tag_objects(&self, tags: &[&str]) -> Result<Vec<Option<TagObject>>, GitError> {
+        let names: Vec<String> = tags.iter().map(|tag| format!("refs/tags/{tag}")).collect();
+        let read = |object: Object| {
+            let message = (object.kind == "tag").then(|| {
                 let text = String::from_utf8_lossy(&object.bytes).into_owned();
                 let message = text.split_once("\n\n").map(|(_, message)| message).unwrap_or_default();
                 let signature = message.find("-----BEGIN PGP").unwrap_or(message.len());
                 message[..signature].trim_end().to_owned()
-            }
-            _ => String::new(),
-        })
+            });
+            TagObject { id: object.id, message }
+        };
+        Ok(self.objects(&names)?.into_iter().map(|object| object.map(read)).collect())
     }
 
     /// Every ref with its commit: `refs/heads/main`, …; those of pipelines are left out.
@@ -404,6 +411,15 @@ fn timestamp(who: &str) -> Option<String> {
     let offset = jiff::tz::Offset::from_seconds((number / 100 * 60 + number % 100) * 60).ok()?;
     let at = jiff::Timestamp::from_second(seconds).ok()?;
     Some(at.to_zoned(offset.to_time_zone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
+}
+
+/// What a tag names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TagObject {
+    /// Of the tag's own object, or of the commit where it has none.
+    pub id: String,
+    /// What an annotated tag says, without a signature.
+    pub message: Option<String>,
 }
 
 /// The tree of one commit, for the compiler and for cache keys; asked for when it is needed.

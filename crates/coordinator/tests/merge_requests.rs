@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/answers.rs"]
+mod answers;
 mod support;
 
 use harrier_base::Secret;
@@ -117,7 +119,12 @@ async fn gives(
     let found = answer.status().as_u16();
     let text = answer.text().await.unwrap();
     assert_eq!(found, status, "{method} {path}: {text}");
-    serde_json::from_str(&text).unwrap_or(Value::String(text))
+    let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    if found < 300 && found != 204 {
+        let wrong = answers::differences(method.as_str(), &path, &value);
+        assert!(wrong.is_empty(), "see src/rest/shapes.rs: {wrong:#?}");
+    }
+    value
 }
 
 /// Pipelines of a ref, the newest first.

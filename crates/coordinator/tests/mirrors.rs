@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/answers.rs"]
+mod answers;
 mod support;
 
 use axum::Router;
@@ -49,8 +51,13 @@ async fn user(server: &Server, name: &str, admin: bool) -> (UserView, Secret) {
 }
 
 async fn ask(server: &Server, method: Method, path: &str, token: &Secret, body: Value) -> (u16, Value) {
-    let call = server.call(method, path).header("PRIVATE-TOKEN", token.expose()).json(&body);
-    read(call.send().await.unwrap()).await
+    let call = server.call(method.clone(), path).header("PRIVATE-TOKEN", token.expose()).json(&body);
+    let (status, value) = read(call.send().await.unwrap()).await;
+    if status < 300 && status != 204 {
+        let wrong = answers::differences(method.as_str(), path, &value);
+        assert!(wrong.is_empty(), "see src/rest/shapes.rs: {wrong:#?}");
+    }
+    (status, value)
 }
 
 async fn read(answer: Response) -> (u16, Value) {

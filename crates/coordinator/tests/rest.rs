@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/answers.rs"]
+mod answers;
 mod support;
 
 use harrier_base::Secret;
@@ -59,7 +61,12 @@ async fn gives(
     let found = answer.status().as_u16();
     let text = answer.text().await.unwrap();
     assert_eq!(found, status, "{method} {path}: {text}");
-    serde_json::from_str(&text).unwrap_or(Value::String(text))
+    let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    if found < 300 && found != 204 {
+        let wrong = answers::differences(method.as_str(), path, &value);
+        assert!(wrong.is_empty(), "see src/rest/shapes.rs: {wrong:#?}");
+    }
+    value
 }
 
 #[test]
@@ -450,6 +457,101 @@ async fn a_script_goes_its_way() {
 }
 
 /// The text of an answer, and one of its headers.
+#[tokio::test]
+async fn what_can_be_read_looks_as_described() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(home.path()).await;
+    let root = user(&server, "root", true).await;
+    let secret = token(&server, &root, &["api"]).await;
+    let made = async |path: &str, body: Value| gives(&server, Method::POST, path, &secret, body, 201).await;
+    let config = "build:\n  script: x\n  artifacts: {paths: [out], reports: {junit: j.xml}}\n  environment: prod\n\
+                  child:\n  trigger: {include: child.yml}\n";
+    let files = [(".gitlab-ci.yml", config), ("child.yml", "a: {script: x}\n"), ("README.md", "x")];
+    let (app, sha) = server.project("tools/app", &files).await;
+    let at = format!("/projects/{}", app.id);
+    let body = json!({"ref": "main", "variables": [{"key": "A", "value": "1"}]});
+    let pipeline = made(&format!("{at}/pipeline"), body).await["id"].as_i64().unwrap();
+    let runner = server.runner(&[]).await;
+    let job = server.take(&runner).await;
+    let junit = b"<testsuite name='s'><testcase name='a'/><testcase name='b'><failure>no</failure></testcase></testsuite>";
+    assert_eq!(server.upload(&job, "artifact_type=archive", "a.zip", b"zip").await.status(), 201);
+    assert_eq!(server.upload(&job, "artifact_type=junit", "j.xml", junit).await.status(), 201);
+    assert_eq!(server.put(&job, json!({"state": "failed", "exit_code": 1})).await.status(), 200);
+    let ann = user(&server, "ann", false).await;
+    made(&format!("{at}/members"), json!({"user_id": ann.id, "access_level": 30})).await;
+    made("/admin/ci/variables", json!({"key": "K", "value": "v"})).await;
+    made("/groups/tools/variables", json!({"key": "K", "value": "v"})).await;
+    made(&format!("{at}/variables"), json!({"key": "K", "value": "v"})).await;
+    let own =
+        made(&format!("/users/{}/personal_access_tokens", root.id), json!({"name": "t", "scopes": ["api"]}))
+            .await;
+    let trigger = made(&format!("{at}/triggers"), json!({"description": "d"})).await;
+    let schedule = json!({"description": "d", "ref": "main", "cron": "0 1 * * *"});
+    let schedule = made(&format!("{at}/pipeline_schedules"), schedule).await;
+    let of_schedule = format!("{at}/pipeline_schedules/{}", schedule["id"]);
+    made(&format!("{of_schedule}/variables"), json!({"key": "K", "value": "v"})).await;
+    made(&format!("{at}/repository/tags"), json!({"tag_name": "v1", "ref": "main"})).await;
+    made(&format!("{at}/protected_tags"), json!({"name": "v*", "create_access_level": 40})).await;
+    made(&format!("{at}/protected_branches"), json!({"name": "stable", "push_access_level": 40})).await;
+    let of_project = json!({"name": "t", "scopes": ["api"], "access_level": 30});
+    let of_project = made(&format!("{at}/access_tokens"), of_project).await;
+    made(&format!("{at}/statuses/{sha}"), json!({"state": "success", "name": "n"})).await;
+    made(&format!("{at}/runners/reset_registration_token"), json!({})).await;
+    let mut seen = 0;
+    for route in routes() {
+        let path = format!("/{}", route.path);
+        if route.method != Method::GET
+            || ["mirror", "merge_requests", "/job", "artifact", "archive"].iter().any(|part| match *part {
+                "/job" => path == "/job",
+                part => path.contains(part),
+            })
+        {
+            continue;
+        }
+        let environment = server.app.store.jobs(pipeline, false).await.unwrap();
+        assert!(!environment.is_empty());
+        let token_id = if path.starts_with("/projects") { &of_project["id"] } else { &own["id"] };
+        let mut path = path
+            .replace("projects/{id}", &format!("projects/{}", app.id))
+            .replace("{token_id}", &token_id.to_string())
+            .replace("members/all/{user_id}", &format!("members/all/{}", ann.id))
+            .replace("members/{user_id}", &format!("members/{}", ann.id))
+            .replace("{trigger_id}", &trigger["id"].to_string())
+            .replace("{schedule_id}", &schedule["id"].to_string());
+        for (name, value) in [
+            ("{user_id}", root.id.to_string()),
+            ("{namespace_id}", "tools".into()),
+            ("{group_id}", "tools".into()),
+            ("{key}", "K".into()),
+            ("{runner_id}", "1".into()),
+            ("{pipeline_id}", pipeline.to_string()),
+            ("{job_id}", job.id.to_string()),
+            ("{environment_id}", "1".into()),
+            ("{deployment_id}", "1".into()),
+            ("{branch}", "main".into()),
+            ("{tag_name}", "v1".into()),
+            ("{sha}", sha.clone()),
+            ("{file_path}", "README.md".into()),
+        ] {
+            path = path.replace(name, &value);
+        }
+        path = path.replace("protected_branches/{name}", "protected_branches/stable");
+        path = path.replace("protected_tags/{name}", "protected_tags/v*");
+        path += match path.rsplit('/').next() {
+            Some("compare") => "?from=main&to=v1",
+            Some("merge_base") => "?refs[]=main&refs[]=v1",
+            Some("README.md" | "raw") => "?ref=main",
+            Some(_) | None => "",
+        };
+        if path.contains("blobs") {
+            continue;
+        }
+        gives(&server, Method::GET, &path, &secret, json!({}), 200).await;
+        seen += 1;
+    }
+    assert!(seen > 70, "{seen} routes were looked at");
+}
+
 #[tokio::test]
 async fn groups_have_variables_and_texts_are_checked_alone() {
     let home = tempfile::tempdir().unwrap();

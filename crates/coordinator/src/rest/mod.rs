@@ -23,6 +23,7 @@ mod protected_refs;
 mod repository;
 mod runners;
 mod schedules;
+mod shapes;
 mod statuses;
 pub mod table;
 mod tokens;

@@ -1,6 +1,7 @@
-//! The description of the API (OpenAPI 3.1) made of the table of routes; `docs/openapi.json` is this text. Called by the test that
+//! The description of the API (OpenAPI 3.1) made of the table of routes and the shapes of their answers; `docs/openapi.json` is this text. Called by the test that
 //! compares them, which writes the file when it is asked to.
 
+use super::shapes;
 use super::table::{Need, Reach, Route, routes};
 use serde_json::{Map, Value, json};
 
@@ -59,6 +60,9 @@ fn operation(route: &Route) -> Value {
             (_, false) => json!([{ "private_token": [scope.word()] }]),
         },
     });
+    if let Some(content) = shapes::content(route.method.as_str(), route.path) {
+        operation["responses"][route.status.to_string()]["content"] = content;
+    }
     let given: Vec<&str> = route.parameters.iter().copied().filter(|name| *name != "page").collect();
     if route.method == axum::http::Method::GET || route.method == axum::http::Method::DELETE {
         parameters.extend(given.iter().map(|name| parameter(name, "query")));
@@ -101,6 +105,7 @@ pub fn document() -> Value {
         "servers": [{ "url": "/api/v4" }],
         "paths": paths,
         "components": {
+            "schemas": shapes::schemas(),
             "responses": {
                 "Refusal": {
                     "description": "Why not: under `message`, or under `error` for a parameter that is wrong",

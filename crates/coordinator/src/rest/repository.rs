@@ -207,18 +207,31 @@ pub(super) async fn delete_branch(call: Call) -> Done {
 
 pub(super) async fn tags(call: Call) -> Done {
     let found = refs(&call, "refs/tags/", None).await?;
-    let entries = found.entries.iter().map(|(name, commit)| tag_json(&call, name, commit)).collect();
+    let entries = with_objects(&call, &found.entries).await?;
     Ok(Reply::List(Page { entries, total: found.total }))
+}
+
+/// Tags with the objects they name, and what those say.
+async fn with_objects(call: &Call, tags: &[(String, Commit)]) -> Result<Vec<Value>, Failure> {
+    let names: Vec<String> = tags.iter().map(|(name, _)| name.clone()).collect();
+    let objects = read(call, move |repository| {
+        repository.tag_objects(&names.iter().map(String::as_str).collect::<Vec<_>>())
+    });
+    let objects = objects.await?.into_iter().chain(std::iter::repeat(None));
+    let shown = tags.iter().zip(objects).map(|((name, commit), object)| {
+        let mut value = tag_json(call, name, commit);
+        let object = object.unwrap_or_default();
+        value["target"] = object.id.into();
+        value["message"] = object.message.into();
+        value
+    });
+    Ok(shown.collect())
 }
 
 pub(super) async fn tag(call: Call) -> Done {
     let found = refs(&call, "refs/tags/", Some(call.part("tag_name").to_owned())).await?;
-    let (name, commit) = found.entries.first().ok_or_else(|| Failure::not_found("tag"))?;
-    let name_of = name.clone();
-    let message = read(&call, move |repository| repository.tag_message(&name_of)).await?;
-    let mut value = tag_json(&call, name, commit);
-    value["message"] = message.into();
-    Ok(Reply::Json(value))
+    let value = with_objects(&call, &found.entries).await?.into_iter().next();
+    Ok(Reply::Json(value.ok_or_else(|| Failure::not_found("tag"))?))
 }
 
 pub(super) async fn create_tag(call: Call) -> Done {
