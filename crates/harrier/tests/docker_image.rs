@@ -241,3 +241,23 @@ fn story() {
     docker(&["stop", "--time", "60", &server]);
     assert!(begun.elapsed() < Duration::from_secs(50), "{}", world.logs("server"));
 }
+
+/// `packaging/compose.yaml` speaks of variables that the server knows, and of the image that `make image` makes.
+#[test]
+fn the_compose_file_says_what_the_server_understands() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/compose.yaml");
+    let text = std::fs::read_to_string(path).expect("it is there");
+    let help = good(Command::new(rig::harrier()).args(["serve", "--help"]));
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let set: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.trim().split_once(": "))
+        .filter(|(name, _)| name.starts_with("HARRIER_"))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(set, ["HARRIER_EXTERNAL_URL", "HARRIER_DATABASE"]);
+    for name in set {
+        assert!(help.contains(&format!("[env: {name}")), "{name}\n{help}");
+    }
+    assert_eq!(text.matches("image: harrier\n").count(), 2);
+}
