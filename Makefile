@@ -43,7 +43,7 @@ cli-files: setup
 test: setup test-hosts
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace --no-fail-fast
 
 # What tests of containers run against. As root on Debian; the first time takes some minutes.
 test-hosts:
