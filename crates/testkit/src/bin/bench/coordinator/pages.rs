@@ -107,8 +107,10 @@ async fn log_in(server: &Server, client: &mut PlainClient) -> Result<String, Fai
     }
     child.wait()?;
     let form = client.send("GET", "/-/login", &[], b"").await?;
+    let set = form.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
     let given =
-        form.header("set-cookie").and_then(|cookie| cookie.split(';').next()).unwrap_or_default().to_owned();
+        set.filter_map(|(_, value)| value.split(';').next()).find(|one| one.starts_with("harrier_login="));
+    let given = given.ok_or("the log-in page sets no cookie for its form")?.to_owned();
     let csrf = given.split_once('=').map(|(_, value)| value).unwrap_or_default();
     let origin = format!("http://{}", server.at);
     let body = format!(
