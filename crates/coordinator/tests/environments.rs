@@ -6,6 +6,7 @@
 mod answers;
 mod support;
 
+use answers::gives;
 use flate2::write::GzEncoder;
 use harrier_base::{Secret, Variable};
 use harrier_coordinator::{Made, Start};
@@ -54,31 +55,6 @@ async fn token(server: &Server, user: &UserView) -> Secret {
         expires_at: None,
     };
     server.app.store.create_token(new, 1).await.unwrap().1
-}
-
-/// The answer of a request that must be answered so.
-async fn gives(
-    server: &Server,
-    method: Method,
-    path: &str,
-    token: &Secret,
-    body: Value,
-    status: u16,
-) -> Value {
-    let mut call = server.call(method.clone(), path).header("PRIVATE-TOKEN", token.expose());
-    if method != Method::GET {
-        call = call.json(&body);
-    }
-    let answer = call.send().await.unwrap();
-    let found = answer.status().as_u16();
-    let text = answer.text().await.unwrap();
-    assert_eq!(found, status, "{method} {path}: {text}");
-    let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    if found < 300 && found != 204 {
-        let wrong = answers::differences(method.as_str(), path, &value);
-        assert!(wrong.is_empty(), "see src/rest/shapes.rs: {wrong:#?}");
-    }
-    value
 }
 
 async fn passes(server: &Server, job: &Taken) {

@@ -101,7 +101,7 @@ async fn root(server: &Server) -> (UserView, Secret) {
     (user, secret)
 }
 
-/// The answer of a request that must be answered so.
+/// The answer of a request about the project that must be answered so.
 async fn gives(
     server: &Server,
     method: Method,
@@ -110,21 +110,7 @@ async fn gives(
     body: Value,
     status: u16,
 ) -> Value {
-    let path = format!("/projects/root%2Fapp{path}");
-    let mut call = server.call(method.clone(), &path).header("PRIVATE-TOKEN", token.expose());
-    if method != Method::GET {
-        call = call.json(&body);
-    }
-    let answer = call.send().await.unwrap();
-    let found = answer.status().as_u16();
-    let text = answer.text().await.unwrap();
-    assert_eq!(found, status, "{method} {path}: {text}");
-    let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    if found < 300 && found != 204 {
-        let wrong = answers::differences(method.as_str(), &path, &value);
-        assert!(wrong.is_empty(), "see src/rest/shapes.rs: {wrong:#?}");
-    }
-    value
+    answers::gives(server, method, &format!("/projects/root%2Fapp{path}"), token, body, status).await
 }
 
 /// Pipelines of a ref, the newest first.

@@ -7,11 +7,12 @@
 mod answers;
 mod support;
 
+use answers::{ask, gives};
 use harrier_base::Secret;
 use harrier_coordinator::rest::openapi;
 use harrier_coordinator::rest::table::{Need, Reach, routes};
 use harrier_database::{AccessLevel, NewToken, NewUser, TokenKind, UserView};
-use reqwest::{Method, Response};
+use reqwest::Method;
 use serde_json::{Value, json};
 use std::path::Path;
 use support::{Server, header};
@@ -35,38 +36,6 @@ async fn token(server: &Server, user: &UserView, scopes: &[&str]) -> Secret {
         expires_at: None,
     };
     server.app.store.create_token(new, 1).await.unwrap().1
-}
-
-async fn ask(server: &Server, method: Method, path: &str, token: Option<&Secret>, body: Value) -> Response {
-    let mut call = server.call(method.clone(), path);
-    if let Some(token) = token {
-        call = call.header("PRIVATE-TOKEN", token.expose());
-    }
-    if method != Method::GET {
-        call = call.json(&body);
-    }
-    call.send().await.unwrap()
-}
-
-/// The answer of a request that must be answered so.
-async fn gives(
-    server: &Server,
-    method: Method,
-    path: &str,
-    token: &Secret,
-    body: Value,
-    status: u16,
-) -> Value {
-    let answer = ask(server, method.clone(), path, Some(token), body).await;
-    let found = answer.status().as_u16();
-    let text = answer.text().await.unwrap();
-    assert_eq!(found, status, "{method} {path}: {text}");
-    let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    if found < 300 && found != 204 {
-        let wrong = answers::differences(method.as_str(), path, &value);
-        assert!(wrong.is_empty(), "see src/rest/shapes.rs: {wrong:#?}");
-    }
-    value
 }
 
 #[test]

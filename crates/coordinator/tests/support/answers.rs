@@ -1,11 +1,60 @@
-//! Holds real answers against the description of the API.
+//! Holds real answers against the description of the API. Each test file is a program of its own and uses a part of it.
 
+#![allow(dead_code, clippy::unwrap_used)]
+
+use crate::support::Server;
+use harrier_base::Secret;
 use harrier_coordinator::rest::openapi;
+use reqwest::{Method, Response};
 use serde_json::Value;
 use std::sync::OnceLock;
 
+/// The answer of a request that must be answered so.
+pub async fn gives(
+    server: &Server,
+    method: Method,
+    path: &str,
+    token: &Secret,
+    body: Value,
+    status: u16,
+) -> Value {
+    let answer = ask(server, method.clone(), path, Some(token), body).await;
+    let found = answer.status().as_u16();
+    let text = answer.text().await.unwrap();
+    assert_eq!(found, status, "{method} {path}: {text}");
+    let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    described(&method, path, found, &value);
+    value
+}
+
+/// A good answer is as `docs/openapi.json` says.
+pub fn described(method: &Method, path: &str, status: u16, answer: &Value) {
+    if status < 300 && status != 204 {
+        let wrong = differences(method.as_str(), path, answer);
+        assert!(wrong.is_empty(), "see src/rest/shapes.rs: {wrong:#?}");
+    }
+}
+
+/// Whatever is answered.
+pub async fn ask(
+    server: &Server,
+    method: Method,
+    path: &str,
+    token: Option<&Secret>,
+    body: Value,
+) -> Response {
+    let mut call = server.call(method.clone(), path);
+    if let Some(token) = token {
+        call = call.header("PRIVATE-TOKEN", token.expose());
+    }
+    if method != Method::GET {
+        call = call.json(&body);
+    }
+    call.send().await.unwrap()
+}
+
 /// What is not as `docs/openapi.json` says of this request's answer.
-pub fn differences(method: &str, path: &str, answer: &Value) -> Vec<String> {
+fn differences(method: &str, path: &str, answer: &Value) -> Vec<String> {
     static DOCUMENT: OnceLock<Value> = OnceLock::new();
     let document = DOCUMENT.get_or_init(openapi::document);
     let path = path.split('?').next().unwrap_or_default();
