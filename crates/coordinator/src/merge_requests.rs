@@ -7,8 +7,8 @@ use crate::make_pipeline::{Made, MakeError, Start, waiting};
 use crate::push_options::MergeRequestOptions;
 use crate::repository::Repository;
 use harrier_database::{
-    DatabaseError, MergeRequestEdit, MergeRequestState, MergeRequestView, NewMergeRequest, PipelineView,
-    ProjectView, UserView,
+    DatabaseError, MergeRequestEdit, MergeRequestState, MergeRequestView, NewMergeRequest, ProjectView,
+    UserView, says_draft,
 };
 
 /// Longest title, in characters.
@@ -42,12 +42,7 @@ impl From<DatabaseError> for MergeRequestError {
 
 /// A title that says whether it is ready.
 fn with_draft(title: &str, draft: bool) -> String {
-    let said = title.trim_start().to_lowercase();
-    match draft && !said.starts_with("draft:") && !said.starts_with("[draft]") && !said.starts_with("(draft)")
-    {
-        true => format!("Draft: {title}"),
-        false => title.to_owned(),
-    }
+    if draft && !says_draft(title) { format!("Draft: {title}") } else { title.to_owned() }
 }
 
 impl App {
@@ -168,7 +163,11 @@ impl App {
                     match self.run_merge_request(project, request, &change.new, user.cloned()).await {
                         Ok(Made::Pipeline(made)) => {
                             any = true;
-                            said.extend(self.words_of(project, request, &made));
+                            said.extend(self.pipeline_words(
+                                project,
+                                &format!("merge request !{}", request.iid),
+                                &made,
+                            ));
                         }
                         Ok(Made::None(_)) => {}
                         Err(error) => {
@@ -245,24 +244,6 @@ impl App {
             self.change_merge_request(project, &request, edit).await?;
         }
         Ok(())
-    }
-
-    fn words_of(
-        &self,
-        project: &ProjectView,
-        request: &MergeRequestView,
-        made: &PipelineView,
-    ) -> Vec<String> {
-        let url = format!("{}/{}/-/pipelines/{}", self.settings.external_url, project.path, made.id);
-        let errors = made.messages.iter().filter(|message| message.error).take(10);
-        let head = match made.status {
-            harrier_pipeline::Status::Failed => {
-                format!("The configuration for merge request !{} has errors; no job runs:", request.iid)
-            }
-            _ => format!("Pipeline #{} for merge request !{}:", made.id, request.iid),
-        };
-        let errors = errors.map(|message| format!("  {}", message.text));
-        std::iter::once(head).chain(errors).chain([format!("  {url}")]).collect()
     }
 
     /// The page of a merge request.

@@ -7,7 +7,7 @@ use crate::git_http::{Push, RefChange};
 use crate::make_pipeline::{Made, NoPipeline, Start, waiting};
 use crate::push_note::{PushNote, Written};
 use crate::push_options::PushOptions;
-use harrier_database::{DatabaseError, PageAt, ProjectEdit, ProjectView, UserView};
+use harrier_database::{DatabaseError, PageAt, PipelineView, ProjectEdit, ProjectView, UserView};
 use harrier_pipeline::Status;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -215,19 +215,7 @@ impl App {
             ..Start::default()
         };
         match self.make_pipeline(project, start).await {
-            Ok(Made::Pipeline(made)) => {
-                let url = format!("{}/{}/-/pipelines/{}", self.settings.external_url, project.path, made.id);
-                let mut said = match made.status {
-                    Status::Failed => {
-                        vec![format!("The configuration for {git_ref} has errors; no job runs:")]
-                    }
-                    _ => vec![format!("Pipeline #{} for {git_ref}:", made.id)],
-                };
-                let errors = made.messages.iter().filter(|message| message.error);
-                said.extend(errors.take(10).map(|message| format!("  {}", message.text)));
-                said.push(format!("  {url}"));
-                Ok(said)
-            }
+            Ok(Made::Pipeline(made)) => Ok(self.pipeline_words(project, git_ref, &made)),
             Ok(Made::None(NoPipeline::NoFile(_) | NoPipeline::Skipped)) => Err(Vec::new()),
             Ok(Made::None(why)) => Err(vec![format!("{git_ref}: {}", why.message())]),
             Err(error) => {
@@ -235,6 +223,18 @@ impl App {
                 Err(vec![format!("{git_ref}: no pipeline could be made: {error}")])
             }
         }
+    }
+
+    /// What who pushed is to read of the pipeline of a ref or a merge request.
+    pub(crate) fn pipeline_words(&self, project: &ProjectView, of: &str, made: &PipelineView) -> Vec<String> {
+        let head = match made.status {
+            Status::Failed => format!("The configuration for {of} has errors; no job runs:"),
+            _ => format!("Pipeline #{} for {of}:", made.id),
+        };
+        let errors = made.messages.iter().filter(|message| message.error).take(10);
+        let errors = errors.map(|message| format!("  {}", message.text));
+        let url = format!("  {}/{}/-/pipelines/{}", self.settings.external_url, project.path, made.id);
+        std::iter::once(head).chain(errors).chain([url]).collect()
     }
 
     /// The first branch of an empty project becomes its default branch, `main` or `master` before others.

@@ -53,7 +53,7 @@ pub use error::{DatabaseError, Result};
 pub use jobs::{JobFilter, TraceEnd};
 pub use matching::{Offer, Reach, Refusal, Wants, WhyPending, missing_feature, refusal, why_pending};
 pub use merge_requests::{
-    MergeRequestEdit, MergeRequestFilter, MergeRequestState, MergeRequestView, NewMergeRequest,
+    MergeRequestEdit, MergeRequestFilter, MergeRequestState, MergeRequestView, NewMergeRequest, says_draft,
 };
 pub use mirrors::{Fetched, Login, MirrorEdit, MirrorView, NewMirror};
 pub use namespaces::NamespaceView;

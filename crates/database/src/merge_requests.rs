@@ -102,14 +102,19 @@ impl MergeRequestView {
 
     /// Its title says that it is not ready.
     pub fn draft(&self) -> bool {
-        let title = self.title.trim_start().to_lowercase();
-        ["draft:", "[draft]", "(draft)"].iter().any(|mark| title.starts_with(mark))
+        says_draft(&self.title)
     }
 
     /// `refs/merge-requests/IID/head`.
     pub fn ref_path(&self) -> String {
         format!("refs/merge-requests/{}/head", self.iid)
     }
+}
+
+/// A title that says that a merge request is not ready.
+pub fn says_draft(title: &str) -> bool {
+    let title = title.trim_start().to_lowercase();
+    ["draft:", "[draft]", "(draft)"].iter().any(|mark| title.starts_with(mark))
 }
 
 /// A merge request to be opened.

@@ -19,7 +19,7 @@ Cache {
 table! {
 /// `[runners.cache.s3]` (§7.1).
 S3 {
-    server_address: Option<String>, "ServerAddress", Omit, "server-address", "CACHE_S3_SERVER_ADDRESS", "host[:port); unset = AWS";
+    server_address: Option<String>, "ServerAddress", Omit, "server-address", "CACHE_S3_SERVER_ADDRESS", "host[:port]; unset = AWS";
     access_key: Option<Secret>, "AccessKey", Omit, "access-key", "CACHE_S3_ACCESS_KEY", "Access key";
     secret_key: Option<Secret>, "SecretKey", Omit, "secret-key", "CACHE_S3_SECRET_KEY", "Secret key";
     session_token: Option<Secret>, "SessionToken", Omit, "session-token", "CACHE_S3_SESSION_TOKEN", "Session token";

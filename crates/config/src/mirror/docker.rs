@@ -82,7 +82,7 @@ Docker {
     helper_image_flavor: Option<String>, "helper_image_flavor", Omit, "helper-image-flavor", "DOCKER_HELPER_IMAGE_FLAVOR", "alpine (default), alpine-latest, alpine3.21, ubuntu, ubi-fips, concrete (auto with FF_CONCRETE)";
     container_labels: BTreeMap<String, String>, "container_labels", Omit, "container-labels", "", "Extra labels; values expanded with job variables";
     enable_ipv6: Option<bool>, "enable_ipv6", Omit, "enable-ipv6", "", "IPv6 on per-build networks";
-    ulimit: BTreeMap<String, String>, "ulimit", Omit, "ulimit", "DOCKER_ULIMIT", "name -> `soft[:hard)`";
+    ulimit: BTreeMap<String, String>, "ulimit", Omit, "ulimit", "DOCKER_ULIMIT", "name -> `soft[:hard]`";
     network_mtu: Option<i64>, "network_mtu", Always, "network-mtu", "", "MTU of per-build networks";
     log_options: BTreeMap<String, String>, "log_options", Omit, "log-options", "DOCKER_LOG_OPTIONS", "json-file driver options; only `env` and `labels` keys allowed, others fail the job in prepare";
 }

@@ -79,7 +79,7 @@ Kubernetes {
     pull_policy: StringOrList, "pull_policy", Omit, "pull-policy", "KUBERNETES_PULL_POLICY", "Policy or ordered list; unset = cluster default";
     node_selector: BTreeMap<String, String>, "node_selector", Omit, "node-selector", "KUBERNETES_NODE_SELECTOR", "Node labels to match; arch/os/windows-build labels also pick the helper image";
     node_selector_overwrite_allowed: Option<String>, "node_selector_overwrite_allowed", Always, "node_selector_overwrite_allowed", "KUBERNETES_NODE_SELECTOR_OVERWRITE_ALLOWED", "Regex for KUBERNETES_NODE_SELECTOR_*";
-    node_tolerations: BTreeMap<String, String>, "node_tolerations", Omit, "node-tolerations", "KUBERNETES_NODE_TOLERATIONS", "`key[=value)` -> effect";
+    node_tolerations: BTreeMap<String, String>, "node_tolerations", Omit, "node-tolerations", "KUBERNETES_NODE_TOLERATIONS", "`key[=value]` -> effect";
     node_tolerations_overwrite_allowed: Option<String>, "node_tolerations_overwrite_allowed", Always, "node_tolerations_overwrite_allowed", "KUBERNETES_NODE_TOLERATIONS_OVERWRITE_ALLOWED", "Regex for KUBERNETES_NODE_TOLERATIONS_*";
     affinity: Option<Affinity>, "affinity", Omit, "", "", "node_affinity / pod_affinity / pod_anti_affinity tables (`runner-config.md` §6.3.3)";
     image_pull_secrets: Vec<String>, "image_pull_secrets", Omit, "image-pull-secrets", "KUBERNETES_IMAGE_PULL_SECRETS", "Names of existing pull secrets";
