@@ -9,4 +9,4 @@ mod svg;
 mod terminal;
 
 pub use graph::{Graph, Node};
-pub use terminal::{ASCII, BOXES, Charset, columns};
+pub use terminal::{ASCII, BOXES, Charset, columns, width};

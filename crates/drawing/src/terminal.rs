@@ -315,8 +315,8 @@ fn cut(text: &str) -> String {
     out
 }
 
-/// Columns a text takes on a terminal.
-pub(crate) fn width(text: &str) -> usize {
+/// Columns a text takes on a terminal; escape sequences must not be in it.
+pub fn width(text: &str) -> usize {
     text.chars().map(columns).sum()
 }
 

@@ -3,6 +3,8 @@
 //!
 //! Called by `help`. Pure. It knows the Markdown of our own pages, no more.
 
+use harrier_drawing::{columns, width};
+
 /// The page; `bold`: with escape sequences.
 pub fn page(text: &str, width: usize, bold: bool) -> String {
     let mut page = Page { out: String::new(), width, bold };
@@ -175,13 +177,8 @@ fn pieces(word: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Characters of East Asian scripts take two columns.
 fn is_wide(c: char) -> bool {
-    matches!(c, '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7a3}' | '\u{f900}'..='\u{faff}' | '\u{fe30}'..='\u{fe6f}' | '\u{ff00}'..='\u{ff60}')
-}
-
-fn width(text: &str) -> usize {
-    text.chars().map(|c| if is_wide(c) { 2 } else { 1 }).sum()
+    columns(c) == 2
 }
 
 fn heading(line: &str) -> Option<&str> {

@@ -1,6 +1,7 @@
 //! Words, colours and times of a local run for people: used by every view. It must never write anything.
 
 use harrier_drawing::columns;
+pub use harrier_drawing::width;
 use harrier_local::{Ended, Failure, JobName, JobState, PipelineStatus};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -218,11 +219,6 @@ pub fn log_line(line: &[u8], paint: Paint) -> String {
 /// `text` with blanks behind it up to `wanted` columns.
 pub fn pad(text: &str, wanted: usize) -> String {
     format!("{text}{}", " ".repeat(wanted.saturating_sub(width(text))))
-}
-
-/// Columns a text takes on a terminal; wide letters count two, escape sequences must not be in it.
-pub fn width(text: &str) -> usize {
-    text.chars().map(columns).sum()
 }
 
 /// The beginning of a text that fits into `most` columns, with `…` when something is cut.
