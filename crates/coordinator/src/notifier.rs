@@ -6,6 +6,7 @@ use harrier_database::{Change, Offer, Wants, refusal};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{broadcast, oneshot};
 
 /// What those who follow are told.
@@ -32,6 +33,7 @@ struct Inner {
     news: broadcast::Sender<News>,
     waiting: Mutex<VecDeque<Waiter>>,
     next: AtomicU64,
+    count: AtomicU64,
 }
 
 struct Waiter {
@@ -53,7 +55,10 @@ pub struct Wait {
 impl Default for Notifier {
     fn default() -> Self {
         let (news, _) = broadcast::channel(4096);
-        let inner = Inner { news, waiting: Mutex::default(), next: AtomicU64::new(1) };
+        // What was counted before a restart is never the count again.
+        let begun = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_micros());
+        let count = AtomicU64::new(u64::try_from(begun).unwrap_or(0));
+        let inner = Inner { news, waiting: Mutex::default(), next: AtomicU64::new(1), count };
         Self { inner: Arc::new(inner) }
     }
 }
@@ -66,8 +71,7 @@ impl Notifier {
 
     /// A log is longer.
     pub fn trace(&self, job: i64, size: u64) {
-        // Nobody follows: nobody has to be told.
-        let _ = self.inner.news.send(News::Trace { job, size });
+        self.send(News::Trace { job, size });
     }
 
     /// A job request begins to wait, before it looks into the queue, so that no job falls between the two.
@@ -90,7 +94,18 @@ impl Notifier {
             | Change::Pipeline { .. }
             | Change::Due => {}
         }
-        let _ = self.inner.news.send(News::Change(change));
+        self.send(News::Change(change));
+    }
+
+    fn send(&self, news: News) {
+        self.inner.count.fetch_add(1, Ordering::SeqCst);
+        // Nobody follows: nobody has to be told.
+        let _ = self.inner.news.send(news);
+    }
+
+    /// Changes with whatever happens. Who follows, and then finds the count as it was before it read, has missed nothing.
+    pub fn count(&self) -> u64 {
+        self.inner.count.load(Ordering::SeqCst)
     }
 
     /// Everybody asks again.

@@ -55,6 +55,8 @@ pub struct Page {
     pub flash: Option<Flash>,
     /// Path of the server-sent events after which the page fetches itself again.
     pub events: Option<String>,
+    /// How much had happened before the page looked; its events begin there.
+    pub seen: u64,
 }
 
 impl Page {
@@ -82,7 +84,7 @@ impl Page {
                     script src=(assets::path("theme.js")) {}
                     script src=(assets::path("harrier.js")) defer {}
                 }
-                body data-events=[self.events.as_deref()] data-now=(self.now) {
+                body data-events=[self.events.as_deref().map(|path| since(path, self.seen))] data-now=(self.now) {
                     a.skip href="#content" { (t.skip_to_content) }
                     (self.navigation())
                     main #content tabindex="-1" {
@@ -209,4 +211,9 @@ pub fn error_page(page: &Page, code: u16, detail: Option<&str>) -> String {
             }
         },
     )
+}
+
+fn since(path: &str, seen: u64) -> String {
+    let mark = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{mark}seen={seen}")
 }

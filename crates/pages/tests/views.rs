@@ -13,6 +13,7 @@ fn page(language: Language) -> Page {
         language,
         viewer: Some(Viewer { username: EVIL.into(), admin: true, csrf: "the-token".into() }),
         now: 1_795_568_523_000,
+        seen: 7,
         here: format!("/{EVIL}"),
         project: Some(ProjectPlace { path: EVIL.into(), settings: true, code: true }),
         flash: Some(Flash::Failed(EVIL.into())),

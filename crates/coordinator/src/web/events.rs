@@ -7,7 +7,7 @@ use crate::traces::Watching;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::StreamExt as _;
-use futures_util::stream::{Stream, unfold};
+use futures_util::stream::{Stream, iter, unfold};
 use harrier_database::Change;
 use std::convert::Infallible;
 use std::time::Duration;
@@ -70,40 +70,55 @@ fn stream(visit: &Visit, wanted: Wanted) -> axum::response::Response {
     };
     // Somebody looks at the log for as long as the page is open.
     let watching = wanted.job.map(|job| visit.app.watch_trace(job));
-    let events = events(visit.app.notifier.follow(), wanted, watching).take_until(Box::pin(end));
+    let news = visit.app.notifier.follow();
+    let late = visit.asked("seen") != visit.app.notifier.count().to_string();
+    let events = events(late, news, wanted, watching).take_until(Box::pin(end));
     Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response()
 }
 
-/// What comes at once becomes one event.
+/// What comes at once becomes one event. When something has happened since the page, as it may before the connection is made or
+/// while one was broken, the first event comes at once.
 fn events(
+    late: bool,
     news: Receiver<News>,
     wanted: Wanted,
     watching: Option<Watching>,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
-    unfold((news, wanted, watching), |(mut news, wanted, watching)| async move {
-        let word = loop {
-            match news.recv().await {
-                Ok(one) => match wanted.word(&one) {
-                    Some(word) => break word,
-                    None => continue,
-                },
-                // What was missed may have been anything.
-                Err(RecvError::Lagged(_)) => break Word::Changed,
-                Err(RecvError::Closed) => return None,
+    iter(late.then(|| Ok(event(Word::Changed)))).chain(unfold(
+        (news, wanted, watching),
+        |(mut news, wanted, watching)| async move {
+            let word = loop {
+                match news.recv().await {
+                    Ok(one) => match wanted.word(&one) {
+                        Some(word) => break word,
+                        None => continue,
+                    },
+                    // What was missed may have been anything.
+                    Err(RecvError::Lagged(_)) => break Word::Changed,
+                    Err(RecvError::Closed) => return None,
+                }
+            };
+            let mut changed = word == Word::Changed;
+            loop {
+                match news.try_recv() {
+                    Ok(one) => changed |= wanted.word(&one) == Some(Word::Changed),
+                    Err(TryRecvError::Lagged(_)) => changed = true,
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                }
             }
-        };
-        let mut changed = word == Word::Changed;
-        loop {
-            match news.try_recv() {
-                Ok(one) => changed |= wanted.word(&one) == Some(Word::Changed),
-                Err(TryRecvError::Lagged(_)) => changed = true,
-                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
-            }
-        }
-        // A change of the job often ends its log: both are looked at.
-        let name = if changed { "changed" } else { "log" };
-        Some((Ok(Event::default().event(name).data("1")), (news, wanted, watching)))
-    })
+            let word = if changed { Word::Changed } else { Word::Log };
+            Some((Ok(event(word)), (news, wanted, watching)))
+        },
+    ))
+}
+
+fn event(word: Word) -> Event {
+    // A change of the job often ends its log: the page looks at both.
+    let name = match word {
+        Word::Changed => "changed",
+        Word::Log => "log",
+    };
+    Event::default().event(name).data("1")
 }
 
 #[cfg(test)]
@@ -128,5 +143,21 @@ mod tests {
                 .word(&News::Change(Change::Runner { runner: 1, offer: true })),
             None
         );
+    }
+
+    #[tokio::test]
+    async fn a_late_page_hears_at_once_that_something_has_changed() {
+        let wanted = Wanted { job: Some(9), ..Wanted::default() };
+        let (changed, log) = ("event: changed\ndata: 1\n\n", "event: log\ndata: 1\n\n");
+        for (late, heard) in [(true, vec![changed, log]), (false, vec![log])] {
+            let (send, news) = tokio::sync::broadcast::channel(8);
+            let sent = Sse::new(events(late, news, wanted.clone(), None)).into_response();
+            send.send(News::Trace { job: 9, size: 1 }).expect("it is followed");
+            let mut sent = sent.into_body().into_data_stream();
+            for heard in heard {
+                let event = sent.next().await.expect("it goes on").expect("it is made at once");
+                assert_eq!(event, heard);
+            }
+        }
     }
 }

@@ -145,7 +145,7 @@ pub(crate) async fn serve(app: Arc<App>, request: Request<Body>) -> Response {
         return git_http::serve(app, &project, &rest, request).await;
     }
     let (parts, body) = request.into_parts();
-    let now = app.now();
+    let (now, seen) = (app.now(), app.notifier.count());
     let decoded = decode(&path);
     let caller = match Caller::of(&app, &parts.headers, &parts.extensions).await {
         Ok(caller) => caller,
@@ -163,6 +163,7 @@ pub(crate) async fn serve(app: Arc<App>, request: Request<Body>) -> Response {
         project: None,
         peer,
         now,
+        seen,
     };
     let page_for_failure = visit.page();
     let back = visit.here.clone();

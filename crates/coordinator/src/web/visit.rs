@@ -41,6 +41,8 @@ pub(crate) struct Visit {
     /// Where it comes from.
     pub peer: Option<std::net::SocketAddr>,
     pub now: i64,
+    /// What had happened when the request came, as the notifier counts.
+    pub seen: u64,
 }
 
 /// Why a page cannot be shown.
@@ -114,6 +116,7 @@ impl Visit {
                 None => Flash::Failed(String::new()),
             }),
             events: None,
+            seen: self.seen,
         }
     }
 

@@ -248,15 +248,18 @@ async fn every_page_can_be_read_in_light_and_dark_in_chinese_and_on_a_phone() {
     std::fs::write(site.gate(), "").unwrap();
     site.kestrel();
     let swift = site.project("swift", &[(".gitlab-ci.yml", "go: {script: [\"test ! -e broken\"]}\n")]);
-    for (number, file) in [(1, "a"), (2, "broken"), (3, "b")] {
+    browser.go("/root/swift/-/pipelines").await;
+    for (number, file) in [(2, "a"), (3, "broken"), (4, "b")] {
         commit(&swift, &[(file, "")], &format!("Change {number}"));
+        // A pipeline that has not begun is cancelled for the next.
+        let ended = format!("document.querySelectorAll('.state.good, .state.bad').length == {}", number - 1);
+        browser.until(&ended).await;
         site.push(&swift, "swift");
     }
+    browser.until("document.querySelectorAll('.state.good, .state.bad').length == 4").await;
     site.project("broken", &[(".gitlab-ci.yml", "a:\n  stage: nowhere\n  script: x\n")]);
     browser.go("/root/kestrel/-/pipelines/1").await;
     browser.until(SETTLED).await;
-    browser.go("/root/swift/-/pipelines").await;
-    browser.until("document.querySelectorAll('.state.good, .state.bad').length == 4").await;
     browser.go("/root/kestrel/-/pipelines/1").await;
     let mut jobs = Vec::new();
     for name in ["compile", "lint", "gpu", "deploy"] {

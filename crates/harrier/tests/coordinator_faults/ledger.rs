@@ -1,6 +1,6 @@
 //! A proxy between a server and everybody else, which writes down what was sent and what the server has acknowledged: an answer
 //! counts once it came whole. It never sends anything twice and never answers for the server: a connection that the server
-//! closes is closed.
+//! closes is closed. An answer can be held back, so that the server is sure to be killed between its deed and anybody's knowing.
 
 use harrier_testkit::Message;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, oneshot};
 
 /// What somebody asks the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,6 +137,18 @@ pub struct Proxy {
     server: SocketAddr,
     book: Arc<Mutex<Book>>,
     sent: broadcast::Sender<Deed>,
+    hold: Arc<Mutex<Option<Hold>>>,
+}
+
+/// The next answer of a deed that did something is for nobody.
+struct Hold {
+    deed: Deed,
+    came: oneshot::Sender<Held>,
+}
+
+/// An answer that was held back; its connection is closed when this goes.
+pub struct Held {
+    _open: oneshot::Sender<()>,
 }
 
 impl Proxy {
@@ -144,7 +156,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let at = listener.local_addr().expect("an address");
         let (sent, _) = broadcast::channel(1024);
-        let this = Self { at, server, book: Arc::default(), sent };
+        let this = Self { at, server, book: Arc::default(), sent, hold: Arc::default() };
         let proxy = this.clone();
         tokio::spawn(async move {
             loop {
@@ -168,6 +180,19 @@ impl Proxy {
         self.sent.subscribe()
     }
 
+    /// Holds back the next answer to such a deed that was done: a claim that was given a job, a write that was taken.
+    pub fn hold(&self, deed: Deed) -> oneshot::Receiver<Held> {
+        let (came, held) = oneshot::channel();
+        *self.hold.lock().unwrap_or_else(PoisonError::into_inner) = Some(Hold { deed, came });
+        held
+    }
+
+    fn holds(&self, deed: Deed, answer: &Message) -> Option<oneshot::Sender<Held>> {
+        let done = if deed == Deed::Claim { answer.status() == 201 } else { answer.status() < 300 };
+        let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(hold.take_if(|hold| done && hold.deed == deed)?.came)
+    }
+
     async fn carry(&self, stream: TcpStream) -> std::io::Result<()> {
         stream.set_nodelay(true)?;
         let mut from = BufReader::new(stream);
@@ -186,6 +211,13 @@ impl Proxy {
                 // Who asked is gone: the server must notice.
                 _ = gone(&mut from) => return Ok(()),
             };
+            if let Some(came) = self.holds(deed, &answer) {
+                let (open, closed) = oneshot::channel();
+                // Whoever waits for it is there: it asked for this one answer.
+                let _ = came.send(Held { _open: open });
+                let _ = closed.await;
+                return Ok(());
+            }
             self.book(|book| book.answered(deed, job, &request, &answer));
             from.write_all(&answer.bytes()).await?;
         }
