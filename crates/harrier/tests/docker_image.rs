@@ -1,5 +1,6 @@
 //! The image, made on the spot, as the how-to uses it: a coordinator and a runner out of it, the runner registered by the
-//! how-to's command line, a job through the engine's socket, and a restart of the runner's container while that job runs.
+//! how-to's command line, a job through the engine's socket, and a restart of the runner's container while that job runs; then
+//! jobs of a private image, whose registry the engine reaches and the runner's container does not.
 //!
 //! The binary in it is the one under test, stripped; the size of the real image is held by `make image`.
 
@@ -114,14 +115,65 @@ impl Api {
         }
     }
 
-    fn job(&self) -> Result<Value, String> {
+    fn job(&self, name: &str) -> Result<Value, String> {
         let jobs: Value = serde_json::from_str(&self.get("jobs")?).map_err(|error| error.to_string())?;
-        jobs.get(0).cloned().ok_or_else(|| "no job".to_owned())
+        let found = jobs.as_array().into_iter().flatten().find(|job| job["name"] == name);
+        found.cloned().ok_or_else(|| format!("no job {name}"))
     }
 
-    fn log(&self) -> Result<String, String> {
-        let id = self.job()?.get("id").and_then(Value::as_i64).ok_or("a job without an id")?;
+    fn log(&self, name: &str) -> Result<String, String> {
+        let id = self.job(name)?["id"].as_i64().ok_or("a job without an id")?;
         self.get(&format!("jobs/{id}/trace"))
+    }
+
+    /// Waits for the end of a job; its log.
+    fn ended(&self, name: &str, wanted: &str, world: &World) -> String {
+        until(&format!("the job {name} ends"), || {
+            let job = self.job(name)?;
+            let status = job["status"].as_str().unwrap_or_default();
+            let log = self.log(name)?;
+            if status == wanted {
+                return Ok(log);
+            }
+            assert!(!["success", "failed"].contains(&status), "{status}: {log}\n{}", world.logs("runner"));
+            Err(format!("{status}\n{log}\n{}", world.logs("runner")))
+        })
+    }
+}
+
+/// An image of the test's own in the private registry on loopback, and on the engine by that name until the end.
+struct PrivateImage {
+    name: String,
+    /// `{"auths": …}`
+    login: String,
+}
+
+impl PrivateImage {
+    fn new(world: &World) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/registry.sh");
+        good(Command::new(&script).arg("start"));
+        let environment = good(Command::new(&script).arg("env"));
+        let value = |name: &str| {
+            let values = environment.lines().filter_map(|line| line.split_once('='));
+            let found = values.into_iter().find(|(found, _)| *found == name);
+            found.unwrap_or_else(|| panic!("no {name}: {environment}")).1.replace('\\', "")
+        };
+        let (registry, login) = (value("HARRIER_REGISTRY"), value("DOCKER_AUTH_CONFIG"));
+        let config = world.dir.path().join("docker");
+        std::fs::create_dir(&config).expect("made");
+        std::fs::write(config.join("config.json"), &login).expect("written");
+        // A name in capitals is none.
+        let image = Self { name: format!("{registry}/{}", world.name.to_lowercase()), login };
+        docker(&["tag", rig::docker::BUSYBOX, &image.name]);
+        docker(&["--config", &config.display().to_string(), "push", "--quiet", &image.name]);
+        image
+    }
+}
+
+impl Drop for PrivateImage {
+    fn drop(&mut self) {
+        // Without it there is nothing to remove.
+        let _ = Command::new("docker").args(["rmi", &self.name]).output();
     }
 }
 
@@ -193,7 +245,7 @@ fn story() {
     let address = format!("http://root:{}@{at}/root/birds.git", api.token);
     git(&["push", "--quiet", &address, "main"]);
 
-    let logged = |what: &str| match api.log() {
+    let logged = |what: &str| match api.log("wait") {
         Ok(log) if log.contains(what) => Ok(()),
         Ok(log) => Err(format!("{log}\n{}", world.logs("runner"))),
         Err(error) => Err(format!("{error}\n{}", world.logs("runner"))),
@@ -210,20 +262,27 @@ fn story() {
     for id in world.of_runner(&["ps"], &["--filter", "label=dev.harrier.job"]) {
         let _ = Command::new("docker").args(["exec", &id, "touch", "/tmp/go"]).output();
     }
-    until("the job ends", || {
-        let job = api.job()?;
-        match job.get("status").and_then(Value::as_str) {
-            Some("success") => Ok(()),
-            status => {
-                let log = api.log()?;
-                assert_ne!(status, Some("failed"), "{log}\n{}", world.logs("runner"));
-                Err(format!("{status:?}\n{log}\n{}", world.logs("runner")))
-            }
-        }
-    });
-    let log = api.log().expect("it is there");
+    let log = api.ended("wait", "success", &world);
     assert!(log.contains("# Birds\n") && log.contains("ends 42"), "{log}");
     assert_eq!(log.matches("begins 42\n").count(), 1, "the script ran once: {log}");
+
+    // A private image that is on the engine: each job shows that it may use it.
+    let private = PrivateImage::new(&world);
+    let jobs = format!(
+        "knows:\n  image: {0}\n  variables: {{DOCKER_AUTH_CONFIG: '{1}'}}\n  script: [echo it runs]\n\
+         knows-not:\n  image: {0}\n  script: [echo it runs]\n",
+        private.name, private.login
+    );
+    std::fs::write(repo.join(".gitlab-ci.yml"), jobs).expect("written");
+    git(&["commit", "--quiet", "--all", "-m", "Second"]);
+    git(&["push", "--quiet", &address, "main"]);
+    let log = api.ended("knows", "success", &world);
+    assert!(log.contains("Using locally found image version") && log.contains(" it runs\n"), "{log}");
+    let log = api.ended("knows-not", "failed", &world);
+    for said in ["has not shown that it may use it", "the engine was told:", "no basic auth credentials"] {
+        assert!(log.contains(said), "{said}: {log}");
+    }
+    drop(private);
 
     // The first process waits for all that nobody else waits for.
     let states = docker(&["exec", &runner, "ps", "-o", "pid,stat,comm"]);

@@ -2,6 +2,7 @@
 
 use crate::form;
 use crate::frame::Page;
+use crate::pager::{Beside, pager};
 use crate::status::{self, Look};
 use crate::time::ago;
 use harrier_pipeline::Status;
@@ -69,10 +70,8 @@ pub struct EnvironmentsPage {
     pub project: String,
     /// In order of their names.
     pub rows: Vec<EnvironmentRow>,
-    /// Number of the page before, if there is one.
-    pub newer: Option<usize>,
-    /// Number of the page behind, if there is one.
-    pub older: Option<usize>,
+    /// The other pages of the list.
+    pub beside: Beside,
 }
 
 /// One environment.
@@ -86,10 +85,8 @@ pub struct EnvironmentPage {
     pub description: Option<String>,
     /// Its deployments, the newest first.
     pub deployments: Vec<DeploymentRow>,
-    /// Number of the page before, if there is one.
-    pub newer: Option<usize>,
-    /// Number of the page behind, if there is one.
-    pub older: Option<usize>,
+    /// The other pages of the list.
+    pub beside: Beside,
 }
 
 /// The list of a project's environments.
@@ -111,7 +108,7 @@ pub fn environments_page(page: &Page, list: &EnvironmentsPage) -> String {
                 } } }
             } }
         }
-        (pager(page, &format!("/{project}/-/environments"), list.newer, list.older))
+        (pager(page, t.environments, &format!("/{project}/-/environments"), &list.beside))
     })
 }
 
@@ -139,7 +136,7 @@ pub fn environment_page(page: &Page, shown: &EnvironmentPage) -> String {
                 } } }
             } } }
         }
-        (pager(page, &format!("/{project}/-/environments/{}", row.id), shown.newer, shown.older))
+        (pager(page, t.environments, &format!("/{project}/-/environments/{}", row.id), &shown.beside))
     })
 }
 
@@ -183,16 +180,5 @@ fn buttons(page: &Page, project: &str, row: &EnvironmentRow) -> Markup {
     html! {
         @if row.may_stop { (form::button(page, &format!("{at}/stop"), t.stop, "danger")) }
         @if row.may_delete { (form::button(page, &format!("{at}/delete"), t.delete, "danger")) }
-    }
-}
-
-fn pager(page: &Page, at: &str, newer: Option<usize>, older: Option<usize>) -> Markup {
-    let t = page.t();
-    html! {
-        @if newer.is_some() || older.is_some() { nav.pager aria-label=(t.environments) {
-            @if let Some(number) = newer { a href=(format!("{at}?page={number}")) rel="prev" { "← " (t.newer) } }
-            span.grow {}
-            @if let Some(number) = older { a href=(format!("{at}?page={number}")) rel="next" { (t.older) " →" } }
-        } }
     }
 }

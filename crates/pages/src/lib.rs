@@ -18,6 +18,7 @@ mod job;
 mod log;
 mod merge_requests;
 mod mirror;
+mod pager;
 mod pipelines;
 mod projects;
 mod runners;
@@ -47,6 +48,7 @@ pub use merge_requests::{
     merge_requests_page,
 };
 pub use mirror::MirrorRow;
+pub use pager::Beside;
 pub use pipelines::{
     DownstreamRow, JobCell, NewPipelinePage, PipelinePage, PipelineRow, PipelinesPage, StageColumn,
     new_pipeline_page, pipeline_page, pipelines_page,

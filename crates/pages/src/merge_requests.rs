@@ -3,6 +3,7 @@
 
 use crate::form;
 use crate::frame::{Page, fact};
+use crate::pager::{Beside, pager};
 use crate::pipelines::{PipelineRow, pipeline_table, short};
 use crate::status::{self, Look};
 use crate::time::ago;
@@ -52,10 +53,8 @@ pub struct MergeRequestsPage {
     pub rows: Vec<MergeRequestRow>,
     /// The filter in force: `opened`, `merged`, `closed`, or nothing for all.
     pub state: String,
-    /// Query of the page before, if there is one.
-    pub newer: Option<String>,
-    /// Query of the page behind.
-    pub older: Option<String>,
+    /// The other pages of the list.
+    pub beside: Beside,
     /// The viewer may open one: branches to choose from, and the default branch.
     pub opens: Option<(Vec<String>, String)>,
 }
@@ -108,11 +107,7 @@ pub fn merge_requests_page(page: &Page, list: &MergeRequestsPage) -> String {
                 } } }
             } }
         }
-        nav.pager aria-label=(t.merge_requests) {
-            @if let Some(query) = &list.newer { a href=(format!("{at}?{query}")) rel="prev" { "← " (t.newer) } }
-            span.grow {}
-            @if let Some(query) = &list.older { a href=(format!("{at}?{query}")) rel="next" { (t.older) " →" } }
-        }
+        (pager(page, t.merge_requests, &at, &list.beside))
         @if let Some((names, target)) = &list.opens {
             h2 { (t.open_merge_request) }
             (form::form(page, &at, &html! {

@@ -3,6 +3,7 @@
 use crate::form;
 use crate::frame::{Page, address_part, fact};
 use crate::graph::{GraphJob, GraphOrder, graph};
+use crate::pager::{Beside, pager};
 use crate::status;
 use crate::time::{ago, clock};
 use harrier_pipeline::Status;
@@ -46,10 +47,8 @@ pub struct PipelinesPage {
     pub git_ref: String,
     /// The filter in force, GitLab's word.
     pub status: String,
-    /// Query of the page before, if there is one.
-    pub newer: Option<String>,
-    /// Query of the page behind.
-    pub older: Option<String>,
+    /// The other pages of the list.
+    pub beside: Beside,
     /// The viewer may run pipelines.
     pub may_run: bool,
 }
@@ -175,11 +174,7 @@ pub fn pipelines_page(page: &Page, list: &PipelinesPage) -> String {
             button type="submit" { (t.filter) }
         }
         (pipeline_table(page, &list.project, &list.rows, !list.git_ref.is_empty() || !list.status.is_empty()))
-        nav.pager aria-label=(t.pipelines) {
-            @if let Some(query) = &list.newer { a href=(format!("{at}?{query}")) rel="prev" { "← " (t.newer) } }
-            span.grow {}
-            @if let Some(query) = &list.older { a href=(format!("{at}?{query}")) rel="next" { (t.older) " →" } }
-        }
+        (pager(page, t.pipelines, &at, &list.beside))
     })
 }
 

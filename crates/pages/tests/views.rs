@@ -213,19 +213,15 @@ fn pages(page: &Page) -> Vec<(&'static str, String)> {
         may_stop: true,
         may_delete: true,
     };
-    let environments = EnvironmentsPage {
-        project: EVIL.into(),
-        rows: vec![environment.clone()],
-        newer: Some(1),
-        older: Some(3),
-    };
+    let beside = Beside { newer: Some("page=1".into()), older: Some("page=3".into()) };
+    let environments =
+        EnvironmentsPage { project: EVIL.into(), rows: vec![environment.clone()], beside: beside.clone() };
     let one_environment = EnvironmentPage {
         project: EVIL.into(),
         environment,
         description: Some(EVIL.into()),
         deployments: vec![deployment],
-        newer: None,
-        older: Some(2),
+        beside: Beside { newer: None, older: Some("page=2".into()) },
     };
     let merge_request = MergeRequestRow {
         iid: 1,
@@ -242,8 +238,7 @@ fn pages(page: &Page) -> Vec<(&'static str, String)> {
         project: EVIL.into(),
         rows: vec![merge_request.clone()],
         state: EVIL.into(),
-        newer: Some("page=1".into()),
-        older: Some("page=3".into()),
+        beside: beside.clone(),
         opens: Some((vec![EVIL.into()], EVIL.into())),
     };
     let one_merge_request = MergeRequestPage {
@@ -289,8 +284,7 @@ fn pages(page: &Page) -> Vec<(&'static str, String)> {
         rows: vec![row()],
         git_ref: EVIL.into(),
         status: "failed".into(),
-        newer: Some("page=1".into()),
-        older: Some("page=3".into()),
+        beside: beside.clone(),
         may_run: true,
     };
     let new = NewPipelinePage {

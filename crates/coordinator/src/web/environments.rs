@@ -1,9 +1,8 @@
 //! Environments: the list, one with its deployments; stopped and removed by a person.
 
-use super::visit::{Failure, Shown, Visit, go, html};
+use super::visit::{Failure, Shown, Visit, beside, go, html};
 use harrier_database::{
     DatabaseError, DeploymentFilter, DeploymentView, EnvironmentFilter, EnvironmentState, EnvironmentView,
-    PageAt,
 };
 use harrier_pages::{
     DeploymentRow, EnvironmentLook, EnvironmentPage, EnvironmentRow, EnvironmentsPage, environment_page,
@@ -20,17 +19,6 @@ type Names = HashMap<i64, String>;
 async fn find(visit: &Visit) -> Result<EnvironmentView, Failure> {
     let found = visit.app.store.environment(visit.id(0)?).await?;
     if found.project == visit.project()?.id { Ok(found) } else { Err(Failure::NotFound) }
-}
-
-fn page_at(visit: &Visit) -> PageAt {
-    PageAt { number: visit.asked("page").parse().unwrap_or(1).clamp(1, 1_000_000), size: SIZE }
-}
-
-/// Numbers of the pages beside this one.
-fn beside(at: PageAt, total: usize) -> (Option<usize>, Option<usize>) {
-    let newer = (at.number > 1).then(|| at.number - 1);
-    let older = (at.number.saturating_mul(at.size) < total).then(|| at.number + 1);
-    (newer, older)
 }
 
 async fn deployment(visit: &Visit, one: &DeploymentView, names: &Names) -> Result<DeploymentRow, Failure> {
@@ -92,14 +80,14 @@ async fn may_stop(visit: &Visit, one: &EnvironmentView) -> Result<bool, Failure>
 
 pub(super) async fn list(visit: Visit) -> Shown {
     let project = visit.project()?.clone();
-    let (at, names) = (page_at(&visit), visit.names().await?);
+    let (at, names) = (visit.page_at(SIZE), visit.names().await?);
     let found = visit.app.store.environments(project.id, EnvironmentFilter::default(), at).await?;
     let mut rows = Vec::new();
     for one in &found.entries {
         rows.push(row(&visit, one, &names).await?);
     }
-    let (newer, older) = beside(at, found.total);
-    let shown = EnvironmentsPage { project: project.path.clone(), rows, newer, older };
+    let beside = beside(at, found.total, &[]);
+    let shown = EnvironmentsPage { project: project.path.clone(), rows, beside };
     let mut page = visit.page();
     page.events = Some(format!("/{}/-/events", project.path));
     Ok(html(environments_page(&page, &shown)))
@@ -107,7 +95,7 @@ pub(super) async fn list(visit: Visit) -> Shown {
 
 pub(super) async fn one(visit: Visit) -> Shown {
     let project = visit.project()?.clone();
-    let (at, names, found) = (page_at(&visit), visit.names().await?, find(&visit).await?);
+    let (at, names, found) = (visit.page_at(SIZE), visit.names().await?, find(&visit).await?);
     let filter =
         DeploymentFilter { environment: Some(found.id), descending: true, ..DeploymentFilter::default() };
     let all = visit.app.store.deployments(project.id, filter, at).await?;
@@ -115,13 +103,11 @@ pub(super) async fn one(visit: Visit) -> Shown {
     for one in &all.entries {
         deployments.push(deployment(&visit, one, &names).await?);
     }
-    let (newer, older) = beside(at, all.total);
     let shown = EnvironmentPage {
         environment: row(&visit, &found, &names).await?,
         description: found.description,
         deployments,
-        newer,
-        older,
+        beside: beside(at, all.total, &[]),
         project: project.path.clone(),
     };
     let mut page = visit.page();

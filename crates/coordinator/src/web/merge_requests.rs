@@ -1,7 +1,7 @@
 //! Merge requests: the list, one with its pipelines; opened, closed, run by a person.
 
 use super::pipelines;
-use super::visit::{Failure, Shown, Visit, go, html};
+use super::visit::{Failure, Shown, Visit, beside, go, html};
 use crate::make_pipeline::{Made, MakeError, waiting};
 use crate::merge_requests::MergeRequestError;
 use harrier_database::{
@@ -85,19 +85,14 @@ pub(super) async fn list(visit: Visit) -> Shown {
     };
     let filter =
         MergeRequestFilter { state: MergeRequestState::from_word(state), ..MergeRequestFilter::default() };
-    let number: usize = visit.asked("page").parse().unwrap_or(1).clamp(1, 1_000_000);
-    let found = visit.app.store.merge_requests(project.id, filter, PageAt { number, size: SIZE }).await?;
+    let at = visit.page_at(SIZE);
+    let found = visit.app.store.merge_requests(project.id, filter, at).await?;
     let names = visit.names().await?;
     let mut rows = Vec::new();
     for one in &found.entries {
         let newest = its_pipelines(&visit, one, 1).await?;
         rows.push(row(one, newest.first(), &names));
     }
-    let query = |number: usize| {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("page", &number.to_string()).append_pair("state", state);
-        query.finish()
-    };
     let opens = match visit.may_develop() && visit.app.store.mirror(project.id).await?.is_none() {
         true => Some((branches(&visit).await?, project.default_branch.clone())),
         false => None,
@@ -105,8 +100,7 @@ pub(super) async fn list(visit: Visit) -> Shown {
     let shown = MergeRequestsPage {
         rows,
         state: state.to_owned(),
-        newer: (number > 1).then(|| query(number - 1)),
-        older: (number * SIZE < found.total).then(|| query(number + 1)),
+        beside: beside(at, found.total, &[("state", state)]),
         opens,
         project: project.path.clone(),
     };

@@ -1,6 +1,6 @@
 //! Pipelines: lists, one with its jobs, its tests, charts; started, retried, cancelled and deleted by a person.
 
-use super::visit::{Failure, Shown, Visit, go, html};
+use super::visit::{Failure, Shown, Visit, beside, go, html};
 use crate::ci_variable::{is_key, key_values};
 use crate::make_pipeline::waiting;
 use crate::start::{StartRequest, start};
@@ -128,31 +128,21 @@ pub(super) async fn list(visit: Visit) -> Shown {
     let asked = |key: &str| Some(visit.asked(key).to_owned()).filter(|text| !text.is_empty());
     let filter =
         PipelineFilter { git_ref: asked("ref"), status: asked("status"), ..PipelineFilter::default() };
-    let number: usize = visit.asked("page").parse().unwrap_or(1).max(1);
-    let found =
-        visit.app.store.pipelines(project.id, filter.clone(), PageAt { number, size: PER_PAGE }).await?;
+    let at = visit.page_at(PER_PAGE);
+    let found = visit.app.store.pipelines(project.id, filter.clone(), at).await?;
     let names = visit.names().await?;
-    let total = found.total;
     let mut rows = Vec::new();
     for pipeline in found.entries {
         rows.push(row(&visit, pipeline, &names).await?);
     }
-    let query = |number: usize| {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("page", &number.to_string());
-        for (key, value) in [("ref", &filter.git_ref), ("status", &filter.status)] {
-            if let Some(value) = value {
-                query.append_pair(key, value);
-            }
-        }
-        query.finish()
-    };
+    let kept = [("ref", &filter.git_ref), ("status", &filter.status)];
+    let kept: Vec<(&str, &str)> =
+        kept.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?))).collect();
     let mut page = visit.page();
-    page.events = (number == 1).then(|| format!("/{}/-/events", project.path));
+    page.events = (at.number == 1).then(|| format!("/{}/-/events", project.path));
     let shown = PipelinesPage {
         rows,
-        newer: (number > 1).then(|| query(number - 1)),
-        older: (number * PER_PAGE < total).then(|| query(number + 1)),
+        beside: beside(at, found.total, &kept),
         git_ref: filter.git_ref.clone().unwrap_or_default(),
         status: filter.status.clone().unwrap_or_default(),
         may_run: visit.may_develop(),

@@ -10,13 +10,17 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use harrier_base::Secret;
-use harrier_database::{AccessLevel, DatabaseError, PipelineView, ProjectView, SessionView, UserView};
-use harrier_pages::{Flash, Language, Page, ProjectPlace, Viewer};
+use harrier_database::{
+    AccessLevel, DatabaseError, PageAt, PipelineView, ProjectView, SessionView, UserView,
+};
+use harrier_pages::{Beside, Flash, Language, Page, ProjectPlace, Viewer};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Cookie of the language that was chosen without an account.
 const LANGUAGE: &str = "harrier_language";
+/// A number that can be multiplied by the size of a page.
+const MOST_PAGES: usize = 1_000_000;
 /// Cookie of a message for the next page.
 const FLASH: &str = "harrier_flash";
 
@@ -198,9 +202,26 @@ impl Visit {
         Secret::new(self.sent(key))
     }
 
+    /// The page of a list that is asked for.
+    pub fn page_at(&self, size: usize) -> PageAt {
+        PageAt { number: self.asked("page").parse().unwrap_or(1).clamp(1, MOST_PAGES), size }
+    }
+
     /// Names of users by id, for those who are shown.
     pub async fn names(&self) -> Result<HashMap<i64, String>, Failure> {
         Ok(self.app.store.users().await?.into_iter().map(|user| (user.id, user.username)).collect())
+    }
+}
+
+/// The pages beside one of a list of so many, under the same filter.
+pub(crate) fn beside(at: PageAt, total: usize, filter: &[(&str, &str)]) -> Beside {
+    let query = |number: usize| {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("page", &number.to_string()).extend_pairs(filter).finish()
+    };
+    Beside {
+        newer: (at.number > 1).then(|| query(at.number - 1)),
+        older: (at.number * at.size < total).then(|| query(at.number + 1)),
     }
 }
 
@@ -305,6 +326,17 @@ mod tests {
         ] {
             assert_eq!(local(place), kept);
         }
+    }
+
+    #[test]
+    fn the_pages_beside_keep_the_filter() {
+        let at = |number| PageAt { number, size: 20 };
+        let found = beside(at(2), 41, &[]);
+        assert_eq!((found.newer.as_deref(), found.older.as_deref()), (Some("page=1"), Some("page=3")));
+        let found = beside(at(1), 20, &[("ref", "a")]);
+        assert_eq!((found.newer, found.older), (None, None));
+        assert_eq!(beside(at(1), 21, &[("ref", "a&b")]).older.as_deref(), Some("page=2&ref=a%26b"));
+        assert_eq!(beside(at(MOST_PAGES), 21, &[]).older, None);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use crate::auth::Login;
 use crate::image_name::{ImageName, normal_registry};
+use bollard::models::Identity;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -26,8 +27,21 @@ pub(crate) enum Provenance {
     Registry(Vec<ImageName>),
 }
 
-/// Where the image that the engine found as `asked` is from, by the names the engine has for it.
-pub(crate) fn provenance(asked: &str, tags: &[String], digests: &[String]) -> Provenance {
+/// Where the image that the engine found as `asked` is from, by the names the engine has for it and, where the engine keeps it
+/// (API 1.53), what it knows of its origin.
+pub(crate) fn provenance(
+    asked: &str,
+    tags: &[String],
+    digests: &[String],
+    identity: Option<&Identity>,
+) -> Provenance {
+    let built_here = identity.is_some_and(|identity| {
+        identity.build.as_ref().is_some_and(|builds| !builds.is_empty())
+            && identity.pull.as_ref().is_none_or(Vec::is_empty)
+    });
+    if built_here {
+        return Provenance::Local;
+    }
     let name = ImageName::parse(asked);
     // Podman's own registry of what was built here.
     let came_as: Vec<ImageName> = digests
@@ -136,11 +150,27 @@ mod tests {
             ("alpine", vec!["alpine:latest"], vec!["alpine@sha256:00"], Some("docker.io")),
         ] {
             let owned = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect::<Vec<_>>();
-            let found = match provenance(asked, &owned(tags), &owned(digests)) {
+            let found = match provenance(asked, &owned(tags), &owned(digests), None) {
                 Provenance::Local => None,
                 Provenance::Registry(names) => Some(names[0].registry.clone()),
             };
             assert_eq!(found.as_deref(), want, "{asked}");
+        }
+    }
+
+    #[test]
+    fn an_engine_that_knows_tells_what_was_built_on_it() {
+        for (identity, local) in [
+            (r#"{"Build": [{"Ref": "abc", "CreatedAt": "2026-01-02T03:04:05Z"}]}"#, true),
+            (r#"{"Build": [{"Ref": "abc"}], "Pull": [{"Repository": "docker.io/library/image1"}]}"#, false),
+            (r#"{"Pull": [{"Repository": "docker.io/library/image1"}]}"#, false),
+            // Loaded from a file, or made before the engine kept it.
+            ("{}", false),
+        ] {
+            let identity: Identity = serde_json::from_str(identity).expect("JSON");
+            let (tags, digests) = (["image1:latest".to_owned()], ["image1@sha256:00".to_owned()]);
+            let found = provenance("image1", &tags, &digests, Some(&identity));
+            assert_eq!(found == Provenance::Local, local, "{identity:?}");
         }
     }
 

@@ -178,8 +178,12 @@ impl Pulls {
         found: &ImageInspect,
     ) -> Result<(), ImageError> {
         let list = |names: &Option<Vec<String>>| names.clone().unwrap_or_default();
-        let names = match provenance(&wanted.image.name, &list(&found.repo_tags), &list(&found.repo_digests))
-        {
+        let names = match provenance(
+            &wanted.image.name,
+            &list(&found.repo_tags),
+            &list(&found.repo_digests),
+            found.identity.as_ref(),
+        ) {
             Provenance::Registry(names) if !self.trust_present => names,
             Provenance::Registry(_) | Provenance::Local => return Ok(()),
         };
@@ -208,15 +212,26 @@ impl Pulls {
                     self.proofs.note(name, login);
                     return Ok(());
                 }
-                Answer::Unreachable { at, why, .. } if self.proofs.is_of_use(name, login) => {
-                    wanted.log.warning(&format!(
-                        "{at} does not answer ({why}); the local image of {} is used, because these credentials could read it \
-                         within the last day",
-                        wanted.image.name
-                    ));
-                    return Ok(());
-                }
-                Answer::Unreachable { at, why, .. } => format!("{at} does not answer: {why}"),
+                // The engine may be in another network, and knows mirrors and certificates of its own.
+                Answer::Unreachable { at, why, .. } => match ask_engine(wanted.engine, name, login).await {
+                    Ok(()) => {
+                        self.proofs.note(name, login);
+                        return Ok(());
+                    }
+                    Err(said) if refused(&said) => {
+                        self.proofs.forget(name, login);
+                        format!("{at} does not answer the runner ({why}); the engine was told: {said}")
+                    }
+                    Err(_) if self.proofs.is_of_use(name, login) => {
+                        wanted.log.warning(&format!(
+                            "{at} does not answer ({why}); the local image of {} is used, because these credentials could \
+                             read it within the last day",
+                            wanted.image.name
+                        ));
+                        return Ok(());
+                    }
+                    Err(said) => format!("{at} does not answer: {why}; nor does the engine reach it: {said}"),
+                },
                 Answer::Refused(said) | Answer::NotFound(said) => {
                     self.proofs.forget(name, login);
                     said.to_string()
@@ -416,6 +431,27 @@ fn key(engine: &str, reference: &str, platform: &str, credentials: Option<&Docke
     format!("{engine} {reference} {platform} {digest}")
 }
 
+/// Whether this log-in, or nobody's, was not let in.
+fn refused(answer: &str) -> bool {
+    const REFUSALS: [&str; 6] = [
+        "pull access denied",
+        "access to the resource is denied",
+        "no basic auth credentials",
+        "repository does not exist or may require",
+        "unauthorized",
+        "authentication required",
+    ];
+    let answer = answer.to_ascii_lowercase();
+    REFUSALS.iter().any(|part| answer.contains(part))
+}
+
+/// Whether the engine may read a manifest with this log-in, of the tag or the digest that it has; else its words.
+async fn ask_engine(engine: &Engine, name: &ImageName, login: Option<&Login>) -> Result<(), String> {
+    let credentials = login.map(|login| credentials(login, &name.registry));
+    let answer = engine.docker.inspect_registry_image(&name.pull_reference(), credentials).await;
+    answer.map(|_| ()).map_err(|error| words(&error))
+}
+
 /// `executors.md` §1.3
 fn classify(answer: &str) -> FailureReason {
     const NETWORK: [&str; 8] = [
@@ -428,21 +464,11 @@ fn classify(answer: &str) -> FailureReason {
         "request canceled",
         "connection reset",
     ];
-    const CONFIGURATION: [&str; 8] = [
-        "not found",
-        "manifest unknown",
-        "pull access denied",
-        "access to the resource is denied",
-        "no basic auth credentials",
-        "repository does not exist or may require",
-        "unauthorized",
-        "authentication required",
-    ];
-    let answer = answer.to_ascii_lowercase();
-    let says = |list: &[&str]| list.iter().any(|part| answer.contains(part));
+    let lower = answer.to_ascii_lowercase();
+    let says = |list: &[&str]| list.iter().any(|part| lower.contains(part));
     if says(&NETWORK) {
         FailureReason::RunnerExternalDependencyFailure
-    } else if says(&CONFIGURATION) {
+    } else if refused(answer) || says(&["not found", "manifest unknown"]) {
         FailureReason::RunnerConfigurationError
     } else {
         FailureReason::ImagePullFailure
