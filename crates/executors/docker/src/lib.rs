@@ -73,6 +73,7 @@ pub struct DockerExecutor {
     shared: Arc<Shared>,
     engines: Mutex<Vec<(EngineAddress, Engine)>>,
     budget: Option<u64>,
+    tidying: Mutex<()>,
 }
 
 /// Bytes of caches and helper images that may stay, unless told otherwise: 20 GiB.
@@ -106,6 +107,7 @@ impl DockerExecutor {
             shared: Arc::default(),
             engines: Mutex::default(),
             budget: Some(CACHE_BUDGET),
+            tidying: Mutex::default(),
         }
     }
 
@@ -366,12 +368,15 @@ impl Executor for DockerExecutor {
         }
         let failed = |error: DockerError| SweepError { message: error.to_string() };
         let engine = self.engine(&docker.connection).await.map_err(failed)?;
-        let before = Uses::of(state).collected(&engine.address);
-        if before.is_some_and(|at| at.elapsed().is_ok_and(|gone| gone < every)) {
+        // Entries that share an engine come at the same time; the first one makes room for all.
+        let _alone = self.tidying.lock().await;
+        let uses = Uses::of(state);
+        if uses.collected(&engine.address).is_some_and(|at| at.elapsed().is_ok_and(|gone| gone < every)) {
             return Ok(0);
         }
         let wanted = MakeRoom { budget, dry_run: false, others_images: false };
         let room = self.make_room(state, &docker.connection, wanted).await?;
+        uses.note_collected(&engine.address);
         if room.failed.is_empty() {
             Ok(room.removed.len())
         } else {

@@ -2,7 +2,7 @@
 //!
 //! Called by `harrier runner gc`, and by hosts now and then. The choice is pure.
 
-use crate::connection::Engine;
+use crate::connection::{Engine, words};
 use crate::error::DockerError;
 use crate::settings::{JOB_LABEL, OWNER_LABEL};
 use crate::uses::Uses;
@@ -13,9 +13,15 @@ use bollard::query_parameters::{
 use harrier_plan::LABEL_PREFIX;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
 
 /// The last API in which the engine's own account of disk usage has the form that all engines since 20.10 know.
 const LAST_PLAIN_USAGE: (usize, usize) = (1, 51);
+/// What an engine before 23.0 answers while somebody else asks for its account.
+const ALREADY_ASKED: &str = "a disk usage operation is already running";
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// How long the accounts of others may take.
+const OTHERS_ASK: Duration = Duration::from_secs(60);
 
 /// What kind of thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,7 +191,7 @@ async fn volumes(engine: &Engine, state: &Path, owner: &str, uses: &Uses) -> Res
 }
 
 /// The engine's account of its volumes, with sizes. The client knows only the newest form of that answer; the older one has
-/// the volumes where a plain list has them.
+/// the volumes where a plain list has them. An engine that makes one account at a time is asked again.
 async fn usage(engine: &Engine) -> Result<Vec<Volume>, DockerError> {
     let (major, minor) = engine.api.min(LAST_PLAIN_USAGE);
     let path = format!("/v{major}.{minor}/system/df?type=volume");
@@ -199,11 +205,18 @@ async fn usage(engine: &Engine) -> Result<Vec<Volume>, DockerError> {
         }
         request
     });
-    let list = docker
-        .list_volumes(None::<ListVolumesOptions>)
-        .await
-        .map_err(DockerError::engine(&engine.address, "tell how large its volumes are"))?;
-    Ok(list.volumes.unwrap_or_default())
+    let deadline = Instant::now() + OTHERS_ASK;
+    loop {
+        match docker.list_volumes(None::<ListVolumesOptions>).await {
+            Ok(list) => return Ok(list.volumes.unwrap_or_default()),
+            Err(error) if words(&error).contains(ALREADY_ASKED) && Instant::now() < deadline => {
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            Err(error) => {
+                return Err(DockerError::engine(&engine.address, "tell how large its volumes are")(error));
+            }
+        }
+    }
 }
 
 async fn images(engine: &Engine, uses: &Uses, others: bool) -> Result<Vec<Cache>, DockerError> {
@@ -293,6 +306,8 @@ mod tests {
         assert_eq!(uses.alone(|_| true, async { 1 }).await.expect("locked"), Some(1));
         uses.forget("sha256:aa");
         assert_eq!(uses.last("sha256:aa"), None);
-        assert!(uses.collected("unix:///x").is_none() && uses.collected("unix:///x").is_some());
+        assert!(uses.collected("unix:///x").is_none());
+        uses.note_collected("unix:///x");
+        assert!(uses.collected("unix:///x").is_some() && uses.collected("unix:///y").is_none());
     }
 }

@@ -71,12 +71,20 @@ impl Uses {
         let _ = std::fs::remove_file(self.file(name));
     }
 
-    /// When room was made last in this engine, and from now on: now.
+    /// When room was made last in this engine.
     pub fn collected(&self, engine: &str) -> Option<SystemTime> {
-        let path = self.dir.join(format!(".collected-{}", engine.replace([':', '/'], "-")));
-        let before = std::fs::metadata(&path).and_then(|found| found.modified()).ok();
-        let _ = std::fs::create_dir_all(&self.dir).and_then(|()| std::fs::write(&path, b""));
-        before
+        std::fs::metadata(self.collected_file(engine)).and_then(|found| found.modified()).ok()
+    }
+
+    /// Room has just been made in this engine.
+    pub fn note_collected(&self, engine: &str) {
+        // Without the note room is made again too early, which does no harm.
+        let _ = std::fs::create_dir_all(&self.dir)
+            .and_then(|()| std::fs::write(self.collected_file(engine), b""));
+    }
+
+    fn collected_file(&self, engine: &str) -> PathBuf {
+        self.dir.join(format!(".collected-{}", engine.replace([':', '/'], "-")))
     }
 
     fn lock_file(&self) -> std::io::Result<File> {

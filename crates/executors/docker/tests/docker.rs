@@ -12,6 +12,7 @@ use harrier_store::{Entry, JobDir, Journal};
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -370,6 +371,47 @@ async fn room_is_made_among_caches_but_not_below_a_job() {
     let (outcome, log) = bench.run().await;
     assert!(outcome.success, "{outcome:?}\n{log}");
     bench.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn room_is_made_whoever_else_asks_for_the_disks_usage() {
+    let executor = Arc::new(DockerExecutor::new());
+    let state = tempfile::tempdir().expect("temp dir");
+    std::fs::write(state.path().join("owner"), "0123456789abcdef").expect("written");
+    let all: Vec<_> = (0..8)
+        .map(|_| {
+            let (executor, state) = (Arc::clone(&executor), state.path().to_owned());
+            tokio::spawn(async move {
+                let wanted = harrier_docker::MakeRoom { budget: 0, dry_run: true, others_images: false };
+                executor.make_room(&state, &harrier_config::EngineAddress::default(), wanted).await
+            })
+        })
+        .collect();
+    for one in all {
+        one.await.expect("no panic").expect("the engine has told");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn room_that_could_not_be_made_is_made_the_next_time() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let way = dir.path().join("engine.sock");
+    let there = || std::os::unix::fs::symlink("/var/run/docker.sock", &way).expect("linked");
+    let mut bench = Bench::new(&["echo > /cache/mark"])
+        .section(&format!("host = 'unix://{}'\nvolumes = ['/cache']\n", way.display()));
+    bench.executor = DockerExecutor::new().with_cache_budget(Some(0));
+    there();
+    let (outcome, log) = bench.run().await;
+    assert!(outcome.success, "{outcome:?}\n{log}");
+    let entry = bench.entry();
+    let tidy = || bench.executor.tidy(bench.state.path(), &entry, Duration::from_secs(600));
+    std::fs::remove_file(&way).expect("removed");
+    tidy().await.expect_err("no engine answers");
+    there();
+    assert!(tidy().await.expect("the engine answers") > 0);
+    assert_eq!(docker(&["volume", "ls", "-q", "--filter", &bench.label()]), "");
+    std::fs::remove_file(&way).expect("removed");
+    assert_eq!(tidy().await.expect("nothing is asked so soon"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
