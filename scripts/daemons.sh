@@ -12,6 +12,9 @@ fail() {
   exit 1
 }
 
+# What a mirror's hiccup, or an upgrade that a new machine makes by itself, would end.
+apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"; }
+
 # packages COMMAND=PACKAGE…: installs the packages whose command is missing.
 packages() {
   local pair missing=()
@@ -22,8 +25,8 @@ packages() {
   [ "$(id -u)" = 0 ] || fail "missing: ${missing[*]}. As root: apt-get install -y ${missing[*]}"
   command -v apt-get >/dev/null || fail "missing: ${missing[*]}, and this is no Debian to install them on"
   echo "$(basename "$0"): installing ${missing[*]}" >&2
-  apt-get update -qq || true
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+  apt_get update -qq || true
+  apt_get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
     fail "apt-get could not install ${missing[*]}; see its message above"
 }
 
@@ -67,6 +70,18 @@ ready() {
     fi
     sleep 0.1
   done
+}
+
+# patient PIDFILE NAME CHECK…: whether a daemon that lives answers within a minute: a busy machine is no dead one.
+patient() {
+  local pidfile=$1 name=$2 deadline=$((SECONDS + 60))
+  shift 2
+  while running "$pidfile" "$name" >/dev/null; do
+    "$@" && return
+    [ $SECONDS -lt $deadline ] || return 1
+    sleep 0.2
+  done
+  return 1
 }
 
 # end PIDFILE NAME: TERM, and KILL after 20 s. The file goes too.

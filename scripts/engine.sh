@@ -19,7 +19,6 @@ alone=${HARRIER_ENGINE_ALONE:-}
 # One bridge for each folder, and a rule that lets traffic within a network pass the other engine's firewall.
 number=$(printf %s "$alone" | cksum | cut -d' ' -f1)
 bridge=alone$((number % 100000))
-address=10.$((150 + number % 100)).0.1/24
 within=(-m physdev --physdev-is-bridged -m comment --comment "$bridge" -j ACCEPT)
 
 answers() { curl -fsS --max-time 5 --unix-socket "$socket" http://engine/_ping >/dev/null 2>&1; }
@@ -27,6 +26,7 @@ answers() { curl -fsS --max-time 5 --unix-socket "$socket" http://engine/_ping >
 start() {
   packages curl=curl
   ! answers || return 0
+  ! patient "$state/pid" dockerd answers || return 0
   # An engine that answers to root only is not one that has to be started.
   root
   packages dockerd=docker.io ip=iproute2 iptables=iptables
@@ -48,11 +48,13 @@ start() {
     # other's bridge. So this one has a bridge of its own, and its containers see each other and this machine, not the
     # world.
     if ! ip link show "$bridge" >/dev/null 2>&1; then
+      local net=$((number % 100))
+      while ip -4 route show | grep -q "^10\.$((150 + net))\."; do net=$(((net + 1) % 100)); done
       ip link add "$bridge" type bridge
-      ip addr add "$address" dev "$bridge"
+      ip addr add "10.$((150 + net)).0.1/24" dev "$bridge"
       ip link set "$bridge" up
     fi
-    iptables -C FORWARD "${within[@]}" 2>/dev/null || iptables -I FORWARD "${within[@]}"
+    iptables -w 60 -C FORWARD "${within[@]}" 2>/dev/null || iptables -w 60 -I FORWARD "${within[@]}"
     flags+=(--bridge "$bridge" --iptables=false)
   fi
   # After a kill -9 another process may have got the id, or nobody waited for the dead one: dockerd would take either for
@@ -69,7 +71,7 @@ stop() {
   end "$state/pid" dockerd
   # It leaves its bridge and its mounts behind.
   if [ -n "$alone" ]; then
-    iptables -D FORWARD "${within[@]}" 2>/dev/null || true
+    iptables -w 60 -D FORWARD "${within[@]}" 2>/dev/null || true
     ip link delete "$bridge" 2>/dev/null || true
     umount -q "$state/exec/netns/default" 2>/dev/null || true
     umount -q "$alone" 2>/dev/null || true

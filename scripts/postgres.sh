@@ -70,7 +70,7 @@ start() {
     packages initdb=postgresql
     for bin in /usr/lib/postgresql/*/bin; do PATH=$PATH:$bin; done
   fi
-  if running "$state/pid" postgres >/dev/null && answers; then
+  if patient "$state/pid" postgres answers; then
     tls
     return
   fi

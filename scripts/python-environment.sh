@@ -27,7 +27,7 @@ python_install() {
   /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || packages no-command-of=python3-venv
   rm -rf "$place"
   /usr/bin/python3 -m venv "$place"
-  "$python" -m pip install --quiet --disable-pip-version-check "$requirement" ||
+  "$python" -m pip install --quiet --retries 10 --disable-pip-version-check "$requirement" ||
     fail "pip could not install $requirement; see its message above"
   python_there || fail "$requirement in $place does not work; remove it with scripts/$(basename "$0") wipe"
 }

@@ -64,7 +64,7 @@ answers() { [ "$(curl -s --max-time 5 -o /dev/null -w '%{http_code}' "${@:2}" "$
 serve() {
   local name=$1 address=$2 url=$3
   shift 3
-  running "$state/$name.pid" docker-registry >/dev/null && answers "$url" "$@" && return
+  ! patient "$state/$name.pid" docker-registry answers "$url" "$@" || return 0
   end "$state/$name.pid" docker-registry
   ! answers "$url" "$@" || fail "something else answers at $address; set another port"
   config "$name" "$address" "$@"

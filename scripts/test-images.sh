@@ -90,9 +90,9 @@ tree_debian_git() {
 tree_with() {
   cp -a "$trees/debian-git-$edition" "$2"
   cp -L /etc/resolv.conf "$2/etc/resolv.conf"
-  chroot "$2" apt-get update -q
+  chroot "$2" apt-get -o Acquire::Retries=3 update -q
   # shellcheck disable=SC2086
-  DEBIAN_FRONTEND=noninteractive chroot "$2" apt-get install -yq --no-install-recommends $1
+  DEBIAN_FRONTEND=noninteractive chroot "$2" apt-get -o Acquire::Retries=3 install -yq --no-install-recommends $1
   small "$2"
 }
 

@@ -285,15 +285,21 @@ impl Lane {
     async fn round(&mut self, seed: u64, fault: Fault, marks: &Path, context: &str) {
         let random = number(seed);
         let moment = Duration::from_millis(random % 2000);
-        let mut stopped_by_us = false;
+        let (mut stopped_by_us, mut gated) = (false, false);
         let id = match fault {
             RunnerKilled => {
-                let id = self.rig.server.add_job(self.job(seed, Pace::Steady));
-                tokio::time::sleep(moment).await;
-                if self.rig.server.job(id).is_some_and(|job| job.state == JobState::Running) {
+                // What a moment meets is up to the machine; some rounds are sure to meet the script.
+                gated = seed.is_multiple_of(4);
+                let pace = if gated { Pace::Gate } else { Pace::Steady };
+                let id = self.rig.server.add_job(self.job(seed, pace));
+                if gated {
+                    self.reaches(id, "line 3 of").await;
                     self.fired(fault);
+                } else {
+                    tokio::time::sleep(moment).await;
                 }
                 self.restart_runner();
+                let_through(marks, id);
                 id
             }
             HelperKilled => {
@@ -396,9 +402,10 @@ impl Lane {
                     self.fired(fault);
                     id
                 } else {
+                    registry.run().await;
                     let id = self.rig.server.add_job(spec);
                     self.reaches(id, "trying again in").await;
-                    self.registry.as_mut().expect("this lane has one").start().await;
+                    self.registry.as_mut().expect("this lane has one").open().await;
                     self.fired(fault);
                     id
                 }
@@ -425,6 +432,7 @@ impl Lane {
         };
         let job = self.rig.end_of(id).await;
         self.judge(&job, fault, stopped_by_us, context);
+        assert!(!gated || job.state == JobState::Success, "{context}: {}", job.log_text());
         let ran = std::fs::read_to_string(marks.join("ran")).unwrap_or_default();
         let times = ran.lines().filter(|line| *line == id.to_string()).count();
         assert!(times <= 1, "{context}: the script ran {times} times\n{}", job.log_text());
@@ -450,6 +458,8 @@ impl Lane {
                 next.log_text(),
                 self.rig.runner_log()
             );
+            // What goes only now would be room on a disk that the next round fills.
+            self.swept(context).await;
         }
     }
 
@@ -533,7 +543,10 @@ struct Registry {
     /// Whose port the engine knows.
     door: u16,
     image: String,
-    process: Option<(Child, tokio::task::JoinHandle<()>)>,
+    process: Option<Child>,
+    /// Where the process listens, behind the door.
+    inner: u16,
+    open: Option<tokio::task::JoinHandle<()>>,
     /// Bytes that may still pass.
     left: Arc<AtomicU64>,
 }
@@ -549,6 +562,8 @@ impl Registry {
             door,
             image: format!("127.0.0.1:{door}/test/slow"),
             process: None,
+            inner: 0,
+            open: None,
             left: Arc::new(AtomicU64::new(u64::MAX)),
         };
         let fill = "mkdir \"$1/bin\"; cp /bin/busybox \"$1/bin/sh\"; for name in seq sleep cat mkdir; do ln -s sh \"$1/bin/$name\"; done; head -c 6000000 /dev/urandom > \"$1/ballast\"";
@@ -573,12 +588,19 @@ impl Registry {
     }
 
     async fn start(&mut self) {
-        let inner =
+        self.run().await;
+        self.open().await;
+    }
+
+    /// Behind the shut door.
+    async fn run(&mut self) {
+        self.inner =
             TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address").port();
         let config = self.dir.path().join("config.yml");
         let text = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\nhttp:\n  addr: 127.0.0.1:{inner}\n  host: http://127.0.0.1:{}\n",
+            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\nhttp:\n  addr: 127.0.0.1:{}\n  host: http://127.0.0.1:{}\n",
             self.dir.path().join("images").display(),
+            self.inner,
             self.door
         );
         std::fs::write(&config, text).expect("written");
@@ -591,19 +613,25 @@ impl Registry {
             .spawn()
             .expect("docker-registry is installed by scripts/registry.sh");
         let deadline = tokio::time::Instant::now() + rig::PATIENCE;
-        while TcpStream::connect(("127.0.0.1", inner)).await.is_err() {
+        while TcpStream::connect(("127.0.0.1", self.inner)).await.is_err() {
             assert!(tokio::time::Instant::now() < deadline, "the registry does not start");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        self.process = Some(child);
+    }
+
+    async fn open(&mut self) {
         self.left.store(u64::MAX, Ordering::SeqCst);
         let door = TcpListener::bind(("127.0.0.1", self.door)).await.expect("the port is still ours");
-        self.process = Some((child, tokio::spawn(keep_door(door, inner, Arc::clone(&self.left)))));
+        self.open = Some(tokio::spawn(keep_door(door, self.inner, Arc::clone(&self.left))));
     }
 
     /// The registry and every connection to it end at once.
     fn stop(&mut self) {
-        if let Some((mut child, door)) = self.process.take() {
+        if let Some(door) = self.open.take() {
             door.abort();
+        }
+        if let Some(mut child) = self.process.take() {
             // It may have ended by itself.
             let _ = child.kill();
             let _ = child.wait();

@@ -186,7 +186,7 @@ fn containers_and_shells_in_one_pipeline() {
     let tree = Tree::new(
         "stages: [make, look, end]\n\
          make:\n  stage: make\n  image: harrier-test/debian-git\n  variables: {SAYS: {value: 'in a file'}}\n\
-         \x20 services: [{name: harrier-test/busybox, alias: web, command: [sh, -c, 'mkdir /w; echo served >/w/x; httpd -f -h /w']}]\n\
+         \x20 services: [{name: harrier-test/busybox, alias: web, variables: {HEALTHCHECK_TCP_PORT: '80'}, command: [sh, -c, 'mkdir /w; echo served >/w/x; httpd -f -h /w']}]\n\
          \x20 cache: {key: k, paths: [deps/]}\n\
          \x20 script: ['git log --oneline -1', '(exec 3<>/dev/tcp/web/80; printf \"GET /x HTTP/1.0\\r\\n\\r\\n\" >&3; cat <&3)',\n\
          \x20   '[ ! -e deps/one ] || echo it was cached', 'mkdir -p deps out', 'echo d >deps/one', 'echo art >out/a; chmod 0700 out', 'echo WORD=told >d.env']\n\
@@ -376,7 +376,7 @@ fn a_kept_job_can_be_visited_and_goes_in_time() {
     images(&["busybox"]);
     let tree = Tree::new(
         "boxed:\n  image: harrier-test/busybox\n  variables: {COLOUR: 'red and blue'}\n\
-         \x20 services: [{name: harrier-test/busybox, alias: web, command: [sh, -c, 'mkdir /w; echo served >/w/x; httpd -f -h /w']}]\n\
+         \x20 services: [{name: harrier-test/busybox, alias: web, variables: {HEALTHCHECK_TCP_PORT: '80'}, command: [sh, -c, 'mkdir /w; echo served >/w/x; httpd -f -h /w']}]\n\
          \x20 script: ['echo traces >made; echo deep >/in-the-container; exit 3']\n\
          plain:\n  script: ['echo more traces >made; exit 4']\n\
          good:\n  needs: []\n  script: ['true']\n",

@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 /// Far more than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// A token that is good for nothing, and must never be seen.
 const CANARY: &str = "glpat-canary-4711-do-not-tell";
 const CONFIG: &str = "build:\n  script: make\n";

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// Far more than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 fn python() -> PathBuf {
     let place = std::env::var_os("HARRIER_TEST_PYTHON_GITLAB")

@@ -111,6 +111,10 @@ async fn a_full_disk_under_the_state_fails_the_job_with_words_and_the_runner_liv
     let told = format!("{}{}", job.log_text(), rig.runner_log());
     assert!(told.contains("No space left on device") || told.contains("disk is full"), "{told}");
     assert!(told.contains(&state.display().to_string()), "says where: {told}");
+    // The job is reported before its directory, which fills the disk, is gone.
+    let jobs = state.join("jobs");
+    rig::until("the disk has room", || std::fs::read_dir(&jobs).is_ok_and(|mut jobs| jobs.next().is_none()))
+        .await;
     assert_eq!(rig.run(rig.job(&["true"])).await.state, JobState::Success, "{}", rig.runner_log());
     rig.server.assert_no_slips();
 }

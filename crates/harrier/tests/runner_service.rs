@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 const BINARY: &str = env!("CARGO_BIN_EXE_harrier");
 
 fn home(server: &FakeGitLab, concurrent: u32, extra: &str) -> TempHome {

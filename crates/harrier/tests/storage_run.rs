@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 /// Far more than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 const CONFIG: &str = "make:\n  script: make\n  artifacts: {paths: [out]}\n";
 
 /// Until it is so.

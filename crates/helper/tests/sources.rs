@@ -460,7 +460,7 @@ fn nothing_that_a_job_leaves_harms_the_next_one() {
         let (tx, rx) = std::sync::mpsc::channel();
         let (code, log) = std::thread::scope(|scope| {
             scope.spawn(|| tx.send(job.run(wanted())));
-            rx.recv_timeout(std::time::Duration::from_secs(20)).unwrap_or_else(|_| {
+            rx.recv_timeout(std::time::Duration::from_secs(120)).unwrap_or_else(|_| {
                 eprintln!("{poison}: the next job hangs");
                 std::process::exit(1)
             })

@@ -103,7 +103,7 @@ pub fn config_toml(
     extra: &str,
 ) -> String {
     format!(
-        "concurrent = {concurrent}\ncheck_interval = 1\nshutdown_timeout = 5\n\n[[runners]]\n  name = \"test\"\n  \
+        "concurrent = {concurrent}\ncheck_interval = 1\nshutdown_timeout = 60\n\n[[runners]]\n  name = \"test\"\n  \
          url = \"{}\"\n  id = 3\n  token = \"{token}\"\n  executor = \"shell\"\n  shell = \"bash\"\n  \
          builds_dir = \"{}\"\n  cache_dir = \"{}\"\n{extra}\n",
         server.url(),

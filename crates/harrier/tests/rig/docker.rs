@@ -208,7 +208,7 @@ impl DockerRig {
         let project = server.add_project("birds/kestrel", &repo);
         let home = TempHome::new();
         home.write_config(&format!(
-            "concurrent = {concurrent}\ncheck_interval = 1\nshutdown_timeout = 5\n\n[[runners]]\nname = 'test'\n\
+            "concurrent = {concurrent}\ncheck_interval = 1\nshutdown_timeout = 60\n\n[[runners]]\nname = 'test'\n\
              url = '{}'\nid = 3\ntoken = '{}'\nexecutor = 'docker'\n[runners.docker]\nhost = '{}'\nimage = \
              '{BUSYBOX}'\npull_policy = 'if-not-present'\n{section}\n",
             server.url(),
