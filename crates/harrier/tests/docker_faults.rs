@@ -164,6 +164,46 @@ async fn whoever_dies_jobs_end_right_and_nothing_is_left() {
     }
 }
 
+/// Where nobody is ever refused, as behind systemd's `docker.socket`, the end of a script tells little of who has ended it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_is_restarted_behind_a_socket_that_stays_open() {
+    let engine = Engine::apart(None).await.behind_an_open_socket();
+    let rig = DockerRig::new(engine, Options::default(), 1, "network_mode = 'host'\n").await;
+    let _runner = rig.start();
+    let started = async |lines: &[&str]| {
+        let id = rig.server.add_job(rig.job(lines));
+        rig.server.wait_log(id, "started\n", rig::PATIENCE).await.expect("it starts");
+        id
+    };
+    let system = Some("runner_system_failure");
+    // A script that ends at once, and one that wants to be killed.
+    for script in ["echo started; sleep 1000", "trap '' TERM; echo started; while :; do sleep 1; done"] {
+        let id = started(&[script]).await;
+        rig.engine.switch("restart").await;
+        let job = rig.end_of(id).await;
+        let log = job.log_text();
+        assert_eq!(
+            (verdict(&job).0, verdict(&job).1),
+            (JobState::Failed, system),
+            "{script}: {job:?}\n{log}"
+        );
+        assert!(log.contains("the engine at"), "{script}\n{log}");
+    }
+    // A script's own end, and one whose helper was killed before.
+    let id = rig.server.add_job(rig.job(&["kill -9 $$; sleep 1000"]));
+    let job = rig.end_of(id).await;
+    assert_eq!(verdict(&job), (JobState::Failed, Some("script_failure"), Some(137)), "{}", job.log_text());
+    let id = started(&["echo started; sleep 8; exit 3"]).await;
+    let owner = format!("label=dev.harrier.owner={}", rig.owner());
+    let filters = ["--filter", &owner, "--filter", "label=com.gitlab.gitlab-runner.type=predefined"];
+    let helper = rig.engine.docker(&[&["ps", "--quiet"], &filters[..]].concat()).await;
+    rig.engine.docker(&["kill", &helper]).await;
+    let job = rig.end_of(id).await;
+    assert_eq!(verdict(&job), (JobState::Failed, Some("script_failure"), Some(3)), "{}", job.log_text());
+    rig.nothing_is_left("at the end").await;
+    rig.server.assert_no_slips();
+}
+
 /// How a job goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pace {

@@ -5,10 +5,11 @@
 
 use crate::connection::{Engine, status};
 use crate::error::DockerError;
-use crate::place::Place;
+use crate::place::{Place, state};
 use crate::words::Words;
 use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::errors::Error;
+use bollard::models::{ContainerInspectResponse, ContainerState};
 use bollard::query_parameters::{AttachContainerOptions, WaitContainerOptions};
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
@@ -27,8 +28,12 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// How long an engine that does not answer may take to come back.
 const ENGINE_TRIES: u32 = 60;
 const ENGINE_PAUSE: Duration = Duration::from_secs(1);
-/// How long a busy engine may take to say that it is there.
-const PING: Duration = Duration::from_secs(5);
+/// How long an engine may take to say that it is there: it may be busy, or be restarted behind a socket that stays open.
+const PING: Duration = Duration::from_secs(60);
+/// Exit codes above this one are of signals.
+const LAST_CODE: i64 = 128;
+/// How much earlier than another a container may have ended that was killed at the same time.
+const SAME_TIME: jiff::SignedDuration = jiff::SignedDuration::from_secs(3);
 /// How often the mark of a full log is looked for.
 const LOOK_EVERY: u64 = 256 * 1024;
 
@@ -59,13 +64,15 @@ pub(crate) async fn attach_and_start(place: &Place, name: &str) -> Result<Attach
         .await
         .map_err(DockerError::engine(&place.engine.address, format!("attach to the container {name}")))?;
     place.start(name).await?;
+    // The build container does not run as long as the helper does.
+    let beside = (*name == place.ticket.build).then(|| place.ticket.helper.clone());
     let (engine, name) = (place.engine.clone(), name.to_owned());
-    let end = tokio::spawn(async move { ended(&engine, &name).await });
+    let end = tokio::spawn(async move { ended(&engine, &name, beside.as_deref()).await });
     Ok(Attached { output, input, end })
 }
 
-/// Waits until the container does not run; its exit code.
-pub(crate) async fn ended(engine: &Engine, name: &str) -> Result<i64, DockerError> {
+/// Waits until the container does not run; its exit code. `beside`: a container of the job that has to outlive it.
+pub(crate) async fn ended(engine: &Engine, name: &str, beside: Option<&str>) -> Result<i64, DockerError> {
     let mut tries = 0;
     let mut broken = false;
     loop {
@@ -78,9 +85,9 @@ pub(crate) async fn ended(engine: &Engine, name: &str) -> Result<i64, DockerErro
                     engine.address
                 )));
             }
-            Some(Ok(answer)) => return truly(engine, name, answer.status_code).await,
+            Some(Ok(answer)) => return truly(engine, name, beside, answer.status_code).await,
             Some(Err(Error::DockerContainerWaitError { code, .. })) => {
-                return truly(engine, name, code).await;
+                return truly(engine, name, beside, code).await;
             }
             Some(Err(error)) if status(&error) == Some(404) => {
                 return Err(DockerError::Gone { name: name.to_owned() });
@@ -103,15 +110,37 @@ pub(crate) async fn ended(engine: &Engine, name: &str) -> Result<i64, DockerErro
 }
 
 /// An engine that shuts down ends its containers and still tells of it, but lets nobody in any more: such an end is not the
-/// container's own.
-async fn truly(engine: &Engine, name: &str, code: i64) -> Result<i64, DockerError> {
-    if code != 0 && matches!(tokio::time::timeout(PING, engine.docker.ping()).await, Ok(Err(_))) {
-        return Err(DockerError::Lost(format!(
-            "the engine at {} was stopped while the container {name} ran; retry the job",
-            engine.address
-        )));
+/// container's own. Behind a socket that stays open the next engine answers instead; then the container beside tells.
+async fn truly(engine: &Engine, name: &str, beside: Option<&str>, code: i64) -> Result<i64, DockerError> {
+    if code == 0 {
+        return Ok(code);
     }
-    Ok(code)
+    let what = match tokio::time::timeout(PING, engine.docker.ping()).await {
+        Err(_) => "does not answer any more; it was stopped",
+        Ok(Err(_)) => "was stopped",
+        Ok(Ok(_)) => match beside {
+            Some(beside) if killed_together(engine, name, beside).await? => {
+                "was restarted, or somebody killed the helper container as well,"
+            }
+            Some(_) | None => return Ok(code),
+        },
+    };
+    Err(DockerError::Lost(format!(
+        "the engine at {} {what} while the container {name} ran; retry the job",
+        engine.address
+    )))
+}
+
+/// Whether the container beside was killed at the end of this one. One that was killed before has nothing to do with it.
+async fn killed_together(engine: &Engine, name: &str, beside: &str) -> Result<bool, DockerError> {
+    let (this, other) = tokio::try_join!(state(engine, name), state(engine, beside))?;
+    let state = |found: Option<ContainerInspectResponse>| found.and_then(|found| found.state);
+    let (Some(this), Some(other)) = (state(this), state(other)) else { return Ok(false) };
+    let end = |state: &ContainerState| state.finished_at.as_ref()?.parse::<jiff::Timestamp>().ok();
+    let (Some(this_end), Some(other_end)) = (end(&this), end(&other)) else { return Ok(false) };
+    Ok(other.running == Some(false)
+        && other.exit_code.is_some_and(|code| code > LAST_CODE)
+        && this_end.duration_since(other_end) <= SAME_TIME)
 }
 
 impl Attached {

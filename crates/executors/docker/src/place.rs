@@ -8,7 +8,9 @@ use crate::error::DockerError;
 use crate::settings::{JOB_LABEL, Owner, labels};
 use crate::uses::Uses;
 use crate::words::Words;
-use bollard::models::{ContainerCreateBody, NetworkCreateRequest, VolumeCreateRequest};
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, NetworkCreateRequest, VolumeCreateRequest,
+};
 use bollard::query_parameters::{
     CreateContainerOptions, InspectContainerOptions, KillContainerOptions, RemoveContainerOptions,
     RemoveVolumeOptions,
@@ -190,15 +192,8 @@ impl Place {
     }
 
     /// The container's state, `None` if it is gone.
-    pub async fn state(
-        &self,
-        name: &str,
-    ) -> Result<Option<bollard::models::ContainerInspectResponse>, DockerError> {
-        match self.engine.docker.inspect_container(name, None::<InspectContainerOptions>).await {
-            Ok(found) => Ok(Some(found)),
-            Err(error) if status(&error) == Some(404) => Ok(None),
-            Err(error) => Err(self.failed(format!("look at the container {name}"))(error)),
-        }
+    pub async fn state(&self, name: &str) -> Result<Option<ContainerInspectResponse>, DockerError> {
+        state(&self.engine, name).await
     }
 
     /// SIGKILL to everything in it; one that does not run is fine.
@@ -387,6 +382,20 @@ fn no_addresses_left(cause: &str) -> bool {
     ]
     .iter()
     .any(|words| cause.contains(words))
+}
+
+/// The container's state, `None` if it is gone.
+pub(crate) async fn state(
+    engine: &Engine,
+    name: &str,
+) -> Result<Option<ContainerInspectResponse>, DockerError> {
+    match engine.docker.inspect_container(name, None::<InspectContainerOptions>).await {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if status(&error) == Some(404) => Ok(None),
+        Err(error) => {
+            Err(DockerError::engine(&engine.address, format!("look at the container {name}"))(error))
+        }
+    }
 }
 
 /// Removes a container whatever it does; nothing there is fine.

@@ -253,8 +253,9 @@ impl DockerSession {
                 };
                 place.engine.docker.logs(&place.ticket.build, Some(options)).boxed()
             };
-            let (engine, name) = (place.engine.clone(), place.ticket.build.clone());
-            let mut end = tokio::spawn(async move { ended(&engine, &name).await });
+            let (engine, ticket) = (place.engine.clone(), place.ticket.clone());
+            let mut end =
+                tokio::spawn(async move { ended(&engine, &ticket.build, Some(&ticket.helper)).await });
             let mut seen = Kept::default();
             let code = copy(&mut logs(true), &mut end, |kind, bytes| {
                 *seen.of(kind) += bytes.len() as u64;
@@ -438,7 +439,7 @@ async fn again(place: &Place, name: &str) -> Result<Attached, DockerError> {
     let Some(found) = found else { return Err(DockerError::Gone { name: name.to_owned() }) };
     if found.state.and_then(|state| state.running).unwrap_or(false) {
         place.kill(name).await?;
-        ended(&place.engine, name).await?;
+        ended(&place.engine, name, None).await?;
     }
     attach_and_start(place, name).await
 }

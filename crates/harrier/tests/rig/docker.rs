@@ -8,6 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{UnixListener, UnixStream};
 
 /// The image of jobs that need no other.
 pub const BUSYBOX: &str = "harrier-test/busybox";
@@ -111,6 +113,29 @@ impl Engine {
         command.args([&machine.host(), &engine.host(), BUSYBOX]);
         good(command).await;
         engine
+    }
+
+    /// The same engine behind a socket that stays open while it is away, as systemd's `docker.socket` does: who comes then
+    /// has to wait.
+    pub fn behind_an_open_socket(&self) -> Self {
+        let (engine, socket) = (self.socket.clone(), self.alone().dir.path().join("open.sock"));
+        let door = UnixListener::bind(&socket).expect("a new name");
+        tokio::spawn(async move {
+            while let Ok((mut guest, _)) = door.accept().await {
+                let engine = engine.clone();
+                tokio::spawn(async move {
+                    let mut server = loop {
+                        match UnixStream::connect(&engine).await {
+                            Ok(server) => break server,
+                            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                        }
+                    };
+                    // An end of either side is the end.
+                    let _ = tokio::io::copy_bidirectional(&mut guest, &mut server).await;
+                });
+            }
+        });
+        Self { socket, alone: self.alone.clone() }
     }
 
     pub fn is_of_machine(&self) -> bool {
@@ -288,7 +313,7 @@ impl DockerRig {
             }
             let late = tokio::time::Instant::now() >= deadline;
             assert!(!late, "{context}: {left:?} are left\nthe runner's log:\n{}", self.runner_log());
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
@@ -297,7 +322,7 @@ impl DockerRig {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while !self.helpers().await.is_empty() {
             assert!(tokio::time::Instant::now() < deadline, "helpers wait for ever: {}", self.runner_log());
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
         for cache in self.owned(&["volume", "ls"]).await {
             self.engine.docker(&["volume", "rm", "--force", &cache]).await;
