@@ -94,15 +94,15 @@ pub async fn expire_kept(
         }
         if !kept.iter().all(KeptJob::is_current) {
             match (State::open_to_give_back(&root), Repository::discover(&root)) {
-                (Ok((_others_wait, state)), Ok(repository)) => {
+                (Ok(state), Ok(repository)) => {
                     let ways = Ways::new(&repository, &state, executors.clone(), &program);
                     one_job::clear_left(&ways, &state, &own_binary).await?;
                     continue;
                 }
                 // A run is at work: it has given back what is over, or its end will be awaited.
                 (Err(StateError::Taken { .. }), _) => {}
+                (Err(StateError::Removed { .. }), _) | (Ok(_), Err(_)) => return Ok(()),
                 (Err(error), _) => return Err(error.into()),
-                (Ok(_), Err(_)) => return Ok(()),
             }
         }
         tokio::time::sleep(LOOK_EVERY).await;

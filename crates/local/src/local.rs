@@ -94,7 +94,9 @@ impl From<StateError> for PrepareError {
     fn from(error: StateError) -> Self {
         match error {
             StateError::Taken { .. } => Self::Taken(error.to_string()),
-            other @ (StateError::Io { .. } | StateError::Store(_)) => Self::State(other),
+            other @ (StateError::Io { .. } | StateError::Removed { .. } | StateError::Store(_)) => {
+                Self::State(other)
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -29,6 +29,12 @@ pub enum StateError {
         /// Its process, if known.
         pid: Option<u32>,
     },
+    /// Everything was removed (`--clean`) while somebody waited to work there.
+    #[error("{} was removed", path.display())]
+    Removed {
+        /// What was there.
+        path: PathBuf,
+    },
     /// The place of the jobs.
     #[error(transparent)]
     Store(StoreError),
@@ -47,8 +53,10 @@ fn remedy(source: &io::Error) -> &'static str {
 }
 
 /// Locked before the state is by who gives back what was kept, so that nobody takes it for a run.
+const GIVING_BACK: &str = "giving-back.lock";
+
 fn giving_back(repository_root: &Path) -> PathBuf {
-    repository_root.join(".harrier/giving-back.lock")
+    repository_root.join(".harrier").join(GIVING_BACK)
 }
 
 /// `.harrier/` of one repository. Whoever has this value has the lock.
@@ -57,6 +65,8 @@ pub struct State {
     dir: StateDir,
     /// Held while numbers are taken: jobs and child pipelines begin on several threads.
     counter: Mutex<()>,
+    /// Of who gives back what was kept. Goes last: others wait for it, and find the state free.
+    _others_wait: Option<File>,
 }
 
 impl State {
@@ -65,22 +75,26 @@ impl State {
     pub fn open(repository_root: &Path) -> Result<Self, StateError> {
         match Self::open_now(repository_root) {
             Err(StateError::Taken { .. }) => {
-                if let Ok(note) = File::open(giving_back(repository_root)) {
-                    let _ = note.lock_shared();
-                }
+                // Held until the state is ours: another one that gives back may be next in line.
+                let note = File::open(giving_back(repository_root));
+                let _waited = note.and_then(|note| note.lock_shared().map(|()| note));
                 Self::open_now(repository_root)
             }
             other => other,
         }
     }
 
-    /// As [`State::open`], for the process that gives back what was kept: others wait for it while they hold the
-    /// first value, which must outlive the second.
-    pub(crate) fn open_to_give_back(repository_root: &Path) -> Result<(File, Self), StateError> {
+    /// As [`State::open`], for the process that gives back what was kept: others wait for it. Makes nothing: what `--clean` removed stays away.
+    pub(crate) fn open_to_give_back(repository_root: &Path) -> Result<Self, StateError> {
         let path = giving_back(repository_root);
-        let note = File::create(&path).and_then(|note| note.lock().map(|()| note));
-        let note = note.map_err(|source| StateError::Io { path, source })?;
-        Ok((note, Self::open_now(repository_root)?))
+        let note = File::open(&path).and_then(|note| note.lock().map(|()| note));
+        let there = |note: &File| Ok(note.metadata()?.ino() == fs::metadata(&path)?.ino());
+        match note.and_then(|note| there(&note).map(|there| (note, there))) {
+            Ok((note, true)) => Ok(Self { _others_wait: Some(note), ..Self::open_now(repository_root)? }),
+            Ok((_, false)) => Err(StateError::Removed { path }),
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound => Err(StateError::Removed { path }),
+            Err(source) => Err(StateError::Io { path, source }),
+        }
     }
 
     fn open_now(repository_root: &Path) -> Result<Self, StateError> {
@@ -90,11 +104,15 @@ impl State {
         if !ignore.exists() {
             write(&ignore, b"*\n")?;
         }
+        let note = giving_back(repository_root);
+        if !note.exists() {
+            write(&note, b"")?;
+        }
         let dir = StateDir::open(root.join("state")).map_err(|error| match error {
             StoreError::InUse { pid, .. } => StateError::Taken { pid },
             other => StateError::Store(other),
         })?;
-        let state = Self { root, dir, counter: Mutex::new(()) };
+        let state = Self { root, dir, counter: Mutex::new(()), _others_wait: None };
         // Containers are shown these; one that the engine made would be root's.
         private_dir(&state.artifacts())?;
         private_dir(&state.caches())?;
@@ -103,6 +121,9 @@ impl State {
 
     /// Removes everything, for `--clean`.
     pub fn clean(self) -> Result<PathBuf, StateError> {
+        // Who waits to give back finds that all is gone, not half of it. Damage to the file is no reason to leave the rest.
+        let note = File::open(self.root.join(GIVING_BACK));
+        let _others_wait = note.and_then(|note| note.lock().map(|()| note));
         remove_tree(&self.root)?;
         Ok(self.root)
     }
@@ -397,7 +418,7 @@ mod tests {
         assert!(matches!(State::open(dir.path()), Err(StateError::Taken { .. })));
         assert!(matches!(State::open_to_give_back(dir.path()), Err(StateError::Taken { .. })));
         drop(run);
-        let (others_wait, state) = State::open_to_give_back(dir.path()).expect("free");
+        let state = State::open_to_give_back(dir.path()).expect("free");
         std::thread::scope(|scope| {
             let run = scope.spawn(|| State::open(dir.path()).map(drop));
             // A run that would not wait has failed by now or fails soon; one that waits cannot end.
@@ -406,9 +427,44 @@ mod tests {
                 std::thread::yield_now();
             }
             drop(state);
-            drop(others_wait);
             assert!(run.join().expect("no panic").is_ok());
         });
+    }
+
+    #[test]
+    fn of_two_that_give_back_none_comes_between_a_run_and_its_turn() {
+        let dir = tempfile::tempdir().expect("a directory");
+        drop(State::open(dir.path()).expect("free"));
+        for _ in 0..200 {
+            let state = State::open_to_give_back(dir.path()).expect("free");
+            std::thread::scope(|scope| {
+                let run = scope.spawn(|| State::open(dir.path()));
+                let second = scope.spawn(|| State::open_to_give_back(dir.path()).map(drop));
+                drop(state);
+                let run = run.join().expect("no panic");
+                assert!(run.is_ok(), "{:?}", run.err());
+                drop(run);
+                assert!(matches!(second.join().expect("no panic"), Ok(()) | Err(StateError::Taken { .. })));
+            });
+        }
+    }
+
+    #[test]
+    fn what_was_cleaned_is_not_made_again_by_who_waited() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for _ in 0..200 {
+            let state = State::open(dir.path()).expect("free");
+            std::thread::scope(|scope| {
+                let late = scope.spawn(|| State::open_to_give_back(dir.path()).map(drop));
+                state.clean().expect("removed");
+                let late = late.join().expect("no panic");
+                assert!(
+                    matches!(late, Err(StateError::Taken { .. } | StateError::Removed { .. })),
+                    "{late:?}"
+                );
+            });
+            assert!(!dir.path().join(".harrier").exists());
+        }
     }
 
     #[test]
