@@ -546,6 +546,17 @@ pub(crate) fn is_root(user: &str) -> bool {
     matches!(user.split(':').next().unwrap_or_default(), "" | "0" | "root")
 }
 
+/// The digest of the repository that was asked for. One of another name may be untagged by whoever it belongs to.
+fn own_digest(asked: &str, found: &ImageInspect) -> Option<String> {
+    let asked = ImageName::parse(asked)?;
+    let digests = found.repo_digests.iter().flatten();
+    let mut own = digests.filter(|text| {
+        ImageName::parse(text)
+            .is_some_and(|digest| digest.registry == asked.registry && digest.path == asked.path)
+    });
+    own.next().cloned()
+}
+
 fn present(wanted: &Wanted<'_>, found: &ImageInspect) -> Present {
     let id = found.id.clone().unwrap_or_default();
     let digest = found.repo_digests.as_ref().and_then(|list| list.first()).cloned();
@@ -562,7 +573,7 @@ fn present(wanted: &Wanted<'_>, found: &ImageInspect) -> Present {
         .collect();
     ports.sort_unstable();
     Present {
-        reference: digest.filter(|_| !id.is_empty()).unwrap_or_else(|| id.clone()),
+        reference: own_digest(&wanted.image.name, found).unwrap_or(id),
         root: is_root(config.user.as_deref().unwrap_or_default()),
         has_entrypoint: config.entrypoint.is_some_and(|words| !words.is_empty()),
         ports,
@@ -573,6 +584,23 @@ fn present(wanted: &Wanted<'_>, found: &ImageInspect) -> Present {
 mod tests {
     use super::*;
     use harrier_base::Secret;
+
+    #[test]
+    fn containers_are_made_by_the_name_that_was_asked_for() {
+        let digests = ["reg.io/g/app@sha256:0a", "busybox@sha256:0b", "reg.io/g/app@sha256:0c"];
+        let found = ImageInspect {
+            repo_digests: Some(digests.map(str::to_owned).to_vec()),
+            ..ImageInspect::default()
+        };
+        for (asked, want) in [
+            ("reg.io/g/app:1", Some("reg.io/g/app@sha256:0a")),
+            ("docker.io/library/busybox", Some("busybox@sha256:0b")),
+            ("mine", None),
+            ("sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", None),
+        ] {
+            assert_eq!(own_digest(asked, &found).as_deref(), want, "{asked}");
+        }
+    }
 
     #[test]
     fn answers_of_registries_have_their_class() {

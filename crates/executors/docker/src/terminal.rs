@@ -19,10 +19,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const READY: Duration = Duration::from_secs(15);
 /// Between two looks at the container.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long a killed container may seem to run.
-const SETTLED: Duration = Duration::from_secs(2);
-/// Exit codes above this one are of signals: what runs in a container dies of one when the container ends.
-const LAST_CODE: i64 = 128;
+/// How long a container that has ended may seem to run, on a busy engine.
+const SETTLED: Duration = Duration::from_secs(30);
+/// Exit code of what was killed, as everything in a container is when the container ends.
+const KILLED: i64 = 137;
 
 /// The way in.
 pub(crate) struct Entrance {
@@ -158,7 +158,7 @@ impl Entrance {
             shown = showing => shown?,
         }
         let code = docker.inspect_exec(&made.id).await.ok().and_then(|ended| ended.exit_code);
-        if code.is_some_and(|code| code <= LAST_CODE) {
+        if code.is_some_and(|code| code != KILLED) {
             return Ok(End::Over);
         }
         let stopped = async {

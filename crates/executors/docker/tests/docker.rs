@@ -129,7 +129,7 @@ async fn a_service_answers_to_its_names() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_does_not_start_is_a_warning_with_its_log() {
-    let bench = Bench::new(&["echo goes on"])
+    let bench = Bench::new(&["echo goes on; sleep 1000"])
         .section("wait_for_services_timeout = 1\n")
         .variable("CI_DEBUG_SERVICES", "true")
         .with(
@@ -137,8 +137,16 @@ async fn a_service_that_does_not_start_is_a_warning_with_its_log() {
             json!([{"name": IMAGE, "alias": "db", "command": ["sh", "-c", "echo cannot find my data; exit 1"],
                 "variables": [{"key": "HEALTHCHECK_TCP_PORT", "value": "1"}]}]),
         );
-    let (outcome, log) = bench.run().await;
-    assert!(outcome.success, "{outcome:?}\n{log}");
+    let dir = bench.dir();
+    let (stop, raw) = (bench.stop.clone(), dir.raw_log());
+    let puller = tokio::spawn(async move {
+        said(&raw, "goes on\n").await;
+        said(&raw, "-db] cannot find my data").await;
+        stop.pull(StopReason::Canceled);
+    });
+    let (_, log) = bench.run_in(&dir).await;
+    puller.await.expect("pulled");
+    dir.remove().expect("removed");
     contains(
         &log,
         &["probably didn't start properly", "cannot find my data", "goes on", "-db] cannot find my data"],

@@ -4,6 +4,8 @@ use super::stage::{DemoError, Stage, say};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+/// How long a registry that was just started may take to listen.
+const REGISTRY_STARTS: Duration = Duration::from_secs(60);
 /// User and password of the registry, which is there for the length of the demo, on loopback, and holds one public image.
 const LOGIN: (&str, &str) = ("harrier", "harrier");
 /// The password as registries keep it (`htpasswd -nbB`).
@@ -157,10 +159,9 @@ impl Registry {
         engine.run(stage, &["tag", image, &private]).await?;
         let push = ["--config", "login", "push", "--quiet", &private];
         // The registry has just been started: it may need a moment.
-        let mut tries = 0;
+        let begun = tokio::time::Instant::now();
         while let Err(error) = engine.run(stage, &push).await {
-            tries += 1;
-            if tries == 5 {
+            if begun.elapsed() > REGISTRY_STARTS {
                 return Err(error);
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
