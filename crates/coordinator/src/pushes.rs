@@ -9,12 +9,13 @@ use crate::push_note::{PushNote, Written};
 use crate::push_options::PushOptions;
 use harrier_database::{DatabaseError, PageAt, PipelineView, ProjectEdit, ProjectView, UserView};
 use harrier_pipeline::Status;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A push of more refs makes no pipelines, as with GitLab: it brings a history, not a change.
 const MOST: usize = 4;
+/// More than any server has.
+const MOST_PROJECTS: usize = 10_000_000;
 
 /// Projects that are pushed to at present.
 #[derive(Default)]
@@ -22,7 +23,8 @@ pub struct Pushes(Mutex<HashMap<i64, Arc<Pushed>>>);
 
 #[derive(Default)]
 struct Pushed {
-    under_way: AtomicUsize,
+    /// The refs of each push that git has begun or is about to.
+    under_way: Mutex<Vec<Arc<[String]>>>,
     /// Whoever makes pipelines of pushes to this project.
     turn: tokio::sync::Mutex<()>,
 }
@@ -30,6 +32,7 @@ struct Pushed {
 /// A push that git has begun or is about to. Dropped, it is over.
 pub struct UnderWay {
     project: Arc<Pushed>,
+    refs: Arc<[String]>,
     note: Option<Written>,
 }
 
@@ -44,7 +47,13 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.project.under_way.fetch_sub(1, Ordering::SeqCst);
+        self.project.under_way().retain(|refs| !Arc::ptr_eq(refs, &self.refs));
+    }
+}
+
+impl Pushed {
+    fn under_way(&self) -> MutexGuard<'_, Vec<Arc<[String]>>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -60,12 +69,13 @@ impl App {
     /// git is about to carry a push out. What a later server must know to make its pipelines is written down.
     pub fn begin_push(&self, project: i64, user: Option<&UserView>, push: &Push) -> UnderWay {
         let pushed = self.pushes.of(project);
-        pushed.under_way.fetch_add(1, Ordering::SeqCst);
+        let refs: Arc<[String]> = push.changes.iter().map(|change| change.name.clone()).collect();
+        pushed.under_way().push(Arc::clone(&refs));
         let note = PushNote::of(user.map(|user| user.id), push).write(&self.data.push_notes(project));
         let note = note.inspect_err(|error| {
             tracing::warn!(project, error = %error, "a push was not written down; it goes on");
         });
-        UnderWay { project: pushed, note: note.ok() }
+        UnderWay { project: pushed, refs, note: note.ok() }
     }
 
     /// Refs of a project were changed. Gives what the person who pushed is to read.
@@ -267,11 +277,13 @@ impl App {
     pub async fn make_up_for_pushes_to(&self, project: ProjectView) -> Result<(), DatabaseError> {
         let turns = self.pushes.of(project.id);
         let _turn = turns.turn.lock().await;
-        // Who pushes at present makes the pipelines; what is older waits for the next who comes here. What moved in a mirror is
-        // found by its next fetch.
-        if turns.under_way.load(Ordering::SeqCst) > 0 || self.store.mirror(project.id).await?.is_some() {
+        // What moved in a mirror is found by its next fetch.
+        if self.store.mirror(project.id).await?.is_some() {
             return Ok(());
         }
+        // Who pushes at present makes the pipelines of it.
+        let of_others: HashSet<String> =
+            turns.under_way().iter().flat_map(|refs| refs.iter().cloned()).collect();
         let known = self.store.known_refs(project.id).await?;
         let (repository, notes) = (self.repository(project.id), self.data.push_notes(project.id));
         let read = waiting(move || {
@@ -280,6 +292,7 @@ impl App {
         });
         let Ok(Ok((now, notes))) = read.await else { return Ok(()) };
         let mut changes = moved(&known, &now);
+        changes.retain(|change| !of_others.contains(&change.name));
         if !changes.is_empty() {
             tracing::info!(project = project.path, refs = changes.len(), "refs moved while no server ran");
         }
@@ -307,17 +320,12 @@ impl App {
 
     /// Pipelines of refs that moved while no server was there to make them.
     pub async fn make_up_for_pushes(&self) -> Result<(), DatabaseError> {
-        let mut number = 1;
-        loop {
-            let page = self.store.projects(None, true, "", PageAt { number, size: 100 }).await?;
-            if page.entries.is_empty() {
-                return Ok(());
-            }
-            for project in page.entries {
-                self.make_up_for_pushes_to(project).await?;
-            }
-            number += 1;
+        // At once: pages of a list that people work on pass some of it over.
+        let all = self.store.projects(None, true, "", PageAt { number: 1, size: MOST_PROJECTS }).await?;
+        for project in all.entries {
+            self.make_up_for_pushes_to(project).await?;
         }
+        Ok(())
     }
 }
 

@@ -362,6 +362,8 @@ async fn a_server_that_comes_back_goes_on() {
     };
     drop(server);
     let server = Server::start(dir.path()).await;
+    // At once: it is kept for this runner for ten seconds only.
+    assert_eq!(server.put(&reserved, json!({"state": "running"})).await.status(), StatusCode::OK);
     let part = server.patch(&running, 0, b"before after").await;
     assert_eq!((part.status(), header(&part, "range")), (StatusCode::RANGE_NOT_SATISFIABLE, "0-7".into()));
     assert_eq!(server.patch(&running, 7, b"after").await.status(), StatusCode::ACCEPTED);

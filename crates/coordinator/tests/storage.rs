@@ -249,6 +249,7 @@ async fn trouble_of_the_bucket_is_nobody_elses_loss() {
     let ready = server.client.get(format!("{}/-/readiness", server.url)).send().await.unwrap();
     assert_eq!(ready.status(), 503);
     assert!(ready.text().await.unwrap().contains(r#""storage_check":[{"status":"failed"}]"#));
+    wire.set(Fault::Answer503);
     assert_eq!(server.put(&job, json!({"state": "success"})).await.status(), 200);
     until("moving the log was tried", async || wire.fired() > 0).await;
     let of_job = format!("/projects/{}/jobs/{}", project.id, job.id);
@@ -358,13 +359,17 @@ async fn refused(dir: &Path, storage: Option<ObjectStorage>) -> StartError {
         let data = DataDir::open(dir).unwrap();
         App::open(data, None, Arc::new(SystemClock), settings.clone()).await
     };
-    for _ in 0..2000 {
-        match open().await {
-            // The one before has not let it go yet.
-            Err(StartError::Taken { .. }) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
-            Err(error) => return error,
-            Ok(_) => panic!("it started"),
+    let refused = async {
+        loop {
+            match open().await {
+                // The one before has not let it go yet.
+                Err(StartError::Taken { .. }) => {
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await
+                }
+                Err(error) => return error,
+                Ok(_) => panic!("it started"),
+            }
         }
-    }
-    panic!("the directory does not become free")
+    };
+    tokio::time::timeout(support::PATIENCE, refused).await.expect("the directory becomes free")
 }

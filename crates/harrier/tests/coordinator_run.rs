@@ -250,9 +250,13 @@ async fn a_commit_becomes_a_pipeline_that_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_pipeline_runs_its_after_scripts() {
     let rig = Rig::new().await;
-    let text = "variables: {GIT_STRATEGY: none}\na:\n  script: [echo begun, sleep 600]\n  after_script: [echo cleaned as \
-                $CI_JOB_STATUS]\nb: {stage: deploy, script: [echo never]}\n";
-    let made = rig.pipeline("g/p", text).await;
+    let go = rig.home.path().join("go");
+    let text = format!(
+        "variables: {{GIT_STRATEGY: none}}\na:\n  script: [echo begun, sleep 600]\n  after_script: ['until [ -e {} ]; do sleep \
+         0.05; done', echo cleaned as $CI_JOB_STATUS]\nb: {{stage: deploy, script: [echo never]}}\n",
+        go.display()
+    );
+    let made = rig.pipeline("g/p", &text).await;
     let job = rig.job(made.id, "a").await.id;
     rig.until("the script runs", async |app: &App| {
         std::fs::read_to_string(app.data.trace(job)).is_ok_and(|log| log.contains("01O begun"))
@@ -260,6 +264,7 @@ async fn a_cancelled_pipeline_runs_its_after_scripts() {
     .await;
     rig.app.store.cancel_pipeline(made.id, false, rig.app.now()).await.unwrap();
     assert_eq!(rig.job(made.id, "a").await.status, Status::Canceling);
+    std::fs::write(&go, "").unwrap();
     rig.ends(made.id, Status::Canceled).await;
     assert!(rig.log(job).contains("cleaned as canceled"), "{}", rig.log(job));
     assert_eq!(rig.job(made.id, "b").await.status, Status::Canceled);

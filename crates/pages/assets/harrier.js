@@ -36,6 +36,10 @@ setInterval(() => {
 // ---- live parts
 let fetching = false;
 let again = false;
+// A part that goes while it is pressed takes the click with it.
+let pressed = false;
+addEventListener("pointerdown", () => (pressed = true), true);
+for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => setTimeout(() => (pressed = false)), true);
 async function refresh() {
   if (fetching) {
     again = true;
@@ -48,6 +52,10 @@ async function refresh() {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const part of all("[data-live]")) {
         const fresh = page.getElementById(part.id);
+        if (pressed) {
+          again = true;
+          break;
+        }
         // A part somebody is working in is left until they are done.
         if (!fresh || fresh.isEqualNode(part) || part.contains(document.activeElement) && document.activeElement.matches("input,textarea,select")) continue;
         const open = all("details", part).map((element) => element.open);
@@ -66,6 +74,8 @@ async function refresh() {
         localTimes(fresh);
       }
     }
+  } catch {
+    // The server is away, or the reader goes to another page. Once it is back it says what was missed.
   } finally {
     fetching = false;
     if (again) {

@@ -239,6 +239,33 @@ impl Browser {
         }
     }
 
+    /// Presses the mouse's button on something and does not let go.
+    #[track_caller]
+    pub fn hold<'a>(&'a mut self, selector: &'a str) -> impl Future<Output = ()> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let id = self.element(selector).await.unwrap_or_else(|error| panic!("{caller}: {error}"));
+            // The name that WebDriver gives to a reference to an element.
+            let there = json!({"element-6066-11e4-a52e-4f735466cecf": id});
+            self.mouse(&[
+                json!({"type": "pointerMove", "origin": there, "x": 0, "y": 0}),
+                json!({"type": "pointerDown", "button": 0}),
+            ])
+            .await;
+        }
+    }
+
+    /// Lets go what is held, where the mouse is.
+    pub async fn release(&mut self) {
+        self.mouse(&[json!({"type": "pointerUp", "button": 0})]).await;
+    }
+
+    async fn mouse(&mut self, actions: &[Value]) {
+        let path = self.path("actions");
+        let moved = json!({"actions": [{"type": "pointer", "id": "mouse", "actions": actions}]});
+        self.ask("POST", &path, &moved).await;
+    }
+
     /// Types into a field, after what is in it.
     #[track_caller]
     pub fn fill<'a>(&'a mut self, selector: &'a str, text: &'a str) -> impl Future<Output = ()> + 'a {

@@ -75,7 +75,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             two_phase: true,
-            reservation: Duration::from_secs(5),
+            reservation: Duration::from_secs(60),
             long_poll: None,
             update_interval: Some(1),
             trace_limit: 100 << 20,

@@ -71,11 +71,12 @@ async fn answer(app: Arc<App>, path: &str, rest: &str, request: Request<Body>) -
     let protocol = text("git-protocol");
     let gzip = text("content-encoding").is_some_and(|value| matches!(value, "gzip" | "x-gzip"));
     if rest == "info/refs" {
+        let lines = advertise(&repository, service, protocol).await.map_err(failed)?;
         if service == Service::ReceivePack {
-            // Who pushes again what a server was killed over is told that all is there: then it must be.
+            // Who pushes again what a server was killed over is told that all is there: then it must be. After the refs were
+            // read: a git that outlived its server may move one at any moment.
             app.make_up_for_pushes_to(project.clone()).await?;
         }
-        let lines = advertise(&repository, service, protocol).await.map_err(failed)?;
         return Ok((no_cache(service.advertisement_type()), lines).into_response());
     }
     let body = match service {

@@ -49,6 +49,8 @@ impl Server {
         let app = tokio::time::timeout(PATIENCE, open).await.expect("the directory becomes free");
         let mut tasks = app.background().await.unwrap();
         let router = app.router();
+        // Now, not while a test makes its first project.
+        app.make_up_for_pushes().await.unwrap();
         tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
         // Another test of this process may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -224,23 +224,26 @@ pub(super) async fn ended() {
 }
 
 /// Prints how pipelines end, until the server does.
-pub(super) async fn print_results(app: Arc<App>) {
+pub(super) fn print_results(app: Arc<App>) -> impl Future<Output = ()> + Send {
+    // From now on, not from when the task first runs.
     let mut news = app.notifier.follow();
     let colour = std::io::stdout().is_terminal();
-    loop {
-        let change = match news.recv().await {
-            Ok(harrier_coordinator::News::Change(change)) => change,
-            Ok(harrier_coordinator::News::Trace { .. }) => continue,
-            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => continue,
-            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
-        };
-        let Change::Pipeline { pipeline, status, .. } = change else { continue };
-        if !status.is_complete() {
-            continue;
-        }
-        // One that is gone has no result.
-        if let Ok(text) = result(&app, pipeline, colour).await {
-            print!("{text}");
+    async move {
+        loop {
+            let change = match news.recv().await {
+                Ok(harrier_coordinator::News::Change(change)) => change,
+                Ok(harrier_coordinator::News::Trace { .. }) => continue,
+                Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => continue,
+                Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+            };
+            let Change::Pipeline { pipeline, status, .. } = change else { continue };
+            if !status.is_complete() {
+                continue;
+            }
+            // One that is gone has no result.
+            if let Ok(text) = result(&app, pipeline, colour).await {
+                print!("{text}");
+            }
         }
     }
 }

@@ -325,7 +325,16 @@ impl DockerRig {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         for cache in self.owned(&["volume", "ls"]).await {
-            self.engine.docker(&["volume", "rm", "--force", &cache]).await;
+            // The engine lists a container no more before it lets its volumes go.
+            loop {
+                let removed = output_of(self.engine.command(&["volume", "rm", "--force", &cache])).await;
+                if removed.status.success() {
+                    break;
+                }
+                let said = String::from_utf8_lossy(&removed.stderr);
+                assert!(tokio::time::Instant::now() < deadline, "{cache}: {said}");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
         }
     }
 }
